@@ -1,0 +1,75 @@
+//! NovaSandbox: a namespace of a tenant in which developers may do as they like. No I/O.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    kind::{CoreStatus, nova_kind},
+    quantities::{Limits, NamespaceQuota, Quotas},
+    rules,
+};
+
+/// A namespace to try things in.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "kubenova.io",
+    version = "v1alpha1",
+    kind = "NovaSandbox",
+    status = "NovaSandboxStatus",
+    namespaced,
+    derive = "Default",
+    derive = "PartialEq",
+    shortname = "nsandbox",
+    category = "nova",
+    cel,
+    doc = "A place for the developers of the tenant in whose home namespace it is made. It gets the namespace tn-<tenant>-sandbox-<name>, in which they have full edit; only quota, limits, network policy and bindings are kept right.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "Whether the sandbox is as its spec asks."
+    ),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Namespace", type_ = "string", json_path = ".status.namespace"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = rules::name_length("sandbox", 25),
+    validation = rules::name_shape("sandbox"),
+    validation = rules::name_without_double_hyphen("sandbox")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct NovaSandboxSpec {
+    /// Name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub display_name: Option<String>,
+    /// What the sandbox is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub description: Option<String>,
+    /// The sandbox's own share of the tenant's quota. Without it the sandbox shares what is left with the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quotas: Option<Quotas>,
+    /// Limits of a single container. Each part named here replaces that of the tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+}
+
+/// What the sandbox has.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = serde_json::json!({ "observedGeneration": -1 })))]
+pub struct NovaSandboxStatus {
+    /// The part that every kind has.
+    #[serde(flatten)]
+    pub core: CoreStatus,
+    /// The sandbox's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub namespace: Option<String>,
+    /// Quota of the sandbox's namespace, as the cluster reports it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<NamespaceQuota>,
+}
+
+nova_kind!(NovaSandbox, NovaSandboxStatus, Some("kubenova.io/novasandbox"));
