@@ -21,7 +21,11 @@ pub enum SubjectKind {
 /// A person, a group or a `ServiceAccount`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::no_system_subject(), validation = rules::service_account_name())]
+#[x_kube(
+    validation = rules::no_system_subject(),
+    validation = rules::service_account_name(),
+    validation = rules::no_outer_space()
+)]
 pub struct Subject {
     /// User, Group or `ServiceAccount`.
     pub kind: SubjectKind,
@@ -45,7 +49,11 @@ pub enum AccessRole {
 /// A role for a subject.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::no_system_subject(), validation = rules::service_account_name())]
+#[x_kube(
+    validation = rules::no_system_subject(),
+    validation = rules::service_account_name(),
+    validation = rules::no_outer_space()
+)]
 pub struct Access {
     /// User, Group or `ServiceAccount`.
     pub kind: SubjectKind,

@@ -62,11 +62,7 @@ pub struct NovaAppSpec {
     /// Name of the app's component and of its workload, the app's own name when left out. It cannot be changed, and no two apps of a project share one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50))]
-    #[x_kube(
-        validation = Rule::new("self.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')").message(
-            "component is made of lower-case letters, digits and '-', begins with a letter and ends with a letter or digit"
-        )
-    )]
+    #[x_kube(validation = rules::component_shape())]
     pub component: Option<String>,
     /// Additions to the app's workload, such as scaling or ingress, by the name of their `KubeVela` trait.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -4,7 +4,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::kind::{CoreStatus, nova_kind};
+use crate::{
+    kind::{CoreStatus, nova_kind},
+    rules,
+};
 
 /// What the platform team says about the cluster.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -29,8 +32,7 @@ use crate::kind::{CoreStatus, nova_kind};
     printcolumn(name = "Capsule", type_ = "boolean", json_path = ".status.capabilities.capsule"),
     printcolumn(name = "KubeVela", type_ = "boolean", json_path = ".status.capabilities.kubeVela"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("self.metadata.name == 'local'")
-        .message("metadata.name: the cluster that KubeNova runs in is named 'local'; others cannot be added yet")
+    validation = rules::cluster_is_local()
 )]
 #[serde(rename_all = "camelCase")]
 pub struct NovaClusterSpec {

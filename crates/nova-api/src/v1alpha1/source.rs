@@ -168,37 +168,22 @@ pub struct KubeManifest {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.tag) != has(self.digest)").message(
-        "set exactly one of containerImage.tag and containerImage.digest; there is no silent 'latest'"
-    ),
-    validation = Rule::new("!self.image.matches(':[^/]*$|@')").field_path(".image").message(
-        "containerImage.image is the repository alone; put what stands after ':' into tag, what stands after '@' into digest"
-    )
+    validation = rules::tag_or_digest()
 )]
 pub struct ContainerImage {
     /// Repository of the image, without tag and digest, such as nginx or `ghcr.io/example/web`.
     #[schemars(length(min = 1, max = 255))]
-    #[x_kube(
-        validation = Rule::new(
-            "self.matches('^[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]{1,5}/[A-Za-z0-9._-]+)?(/[A-Za-z0-9._-]+)*([:@].*)?$')"
-        ).message("must be the repository of an image, such as nginx or ghcr.io/example/web")
-    )]
+    #[x_kube(validation = rules::repository_shape(), validation = rules::repository_alone())]
     pub image: String,
     /// Tag of the image, such as `1.29`. Either this or the digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
-    #[x_kube(
-        validation = Rule::new("self.matches('^[A-Za-z0-9_][A-Za-z0-9._-]*$')")
-            .message("must be a tag: letters, digits, '_', '.' and '-', such as 1.29")
-    )]
+    #[x_kube(validation = rules::tag_shape())]
     pub tag: Option<String>,
     /// Digest of the image, `sha256:` and 64 hexadecimal digits. Either this or the tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
-    #[x_kube(
-        validation = Rule::new("self.matches('^sha256:[a-f0-9]{64}$')")
-            .message("must be 'sha256:' and 64 hexadecimal digits")
-    )]
+    #[x_kube(validation = rules::digest_shape())]
     pub digest: Option<String>,
     /// Ports on which the container listens.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -260,17 +245,12 @@ pub struct Port {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.value) != has(self.secretKeyRef)")
-        .message("set exactly one of value and secretKeyRef")
+    validation = rules::value_or_secret()
 )]
 pub struct EnvVar {
     /// Name of the variable.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(
-        validation = Rule::new("self.matches('^[A-Za-z_.-][A-Za-z0-9_.-]*$')").message(
-            "name of a variable is made of letters, digits, '_', '-' and '.', and does not begin with a digit"
-        )
-    )]
+    #[x_kube(validation = rules::variable_name())]
     pub name: String,
     /// Its value. Either this or secretKeyRef.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -303,9 +283,7 @@ pub struct Resources {
 #[x_kube(
     validation = rules::url("url", "https?|ssh", "https://git.example.com/team/repo.git"),
     validation = rules::no_password("url"),
-    validation = Rule::new("!has(self.path) || !self.path.matches('(^/|(^|/)[.][.](/|$))')")
-        .field_path(".path")
-        .message("path must stay inside the repository: no leading '/' and no '..'")
+    validation = rules::inner_path()
 )]
 pub struct GitRepo {
     /// URL of the repository, such as `https://git.example.com/team/repo.git`.

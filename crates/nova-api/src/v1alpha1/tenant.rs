@@ -50,11 +50,7 @@ use crate::{
     validation = rules::tenant_name_reserved()
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("!has(oldSelf.devGroup) || (has(self.devGroup) && self.devGroup == oldSelf.devGroup)")
-        .field_path(".devGroup")
-        .message("devGroup cannot be changed or removed once it is set"),
-)]
+#[x_kube(validation = rules::dev_group_immutable())]
 pub struct NovaTenantSpec {
     /// Name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,9 +68,7 @@ pub struct NovaTenantSpec {
     /// Name of the group of the tenant's developers, `<name>-devs` when left out. It cannot be changed once it is set, and no two tenants share one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(
-        validation = Rule::new("!self.startsWith('system:')").message("devGroup must not begin with 'system:'")
-    )]
+    #[x_kube(validation = rules::no_system_group())]
     pub dev_group: Option<String>,
     /// Name of the `NovaPlan`. The cluster's default plan when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
