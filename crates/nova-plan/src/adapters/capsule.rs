@@ -1,0 +1,195 @@
+//! Capsule's `Tenant` (`capsule.clastix.io/v1beta2`, source: Capsule 0.14.0 CRDs). No I/O.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// CRD that has to be there.
+pub const CRD: &str = "tenants.capsule.clastix.io";
+/// Name under which `NovaCluster` lists it.
+pub const COMPONENT: &str = "capsule";
+
+/// What we set on a tenant.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantSpec {
+    /// Owners, each with the one harmless role.
+    pub owners: Vec<Owner>,
+    /// Always false: our namespaces begin with `tn-`.
+    pub force_tenant_prefix: bool,
+    /// True as long as the `NovaTenant` is not being deleted.
+    pub prevent_deletion: bool,
+    /// Suspends the tenant.
+    pub cordoned: bool,
+    /// Who may become an owner.
+    pub permissions: Permissions,
+    /// Storage classes of the plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_classes: Option<Allowed>,
+    /// Ingress classes of the plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingress_options: Option<IngressOptions>,
+}
+
+/// An owner as Capsule knows it. Defaults are written out, because the list is compared as a whole.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Owner {
+    /// `User`, `Group` or `ServiceAccount`.
+    pub kind: String,
+    /// Name; a service account in its long form.
+    pub name: String,
+    /// Roles that Capsule binds in every namespace of the tenant.
+    pub cluster_roles: Vec<String>,
+}
+
+/// Owner promotion.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Permissions {
+    /// Always false.
+    pub allow_owner_promotion: bool,
+}
+
+/// A list of names.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct Allowed {
+    /// The names.
+    pub allowed: Vec<String>,
+}
+
+/// Ingress limits.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct IngressOptions {
+    /// Classes that may be used.
+    pub allowed_classes: Allowed,
+}
+
+/// How Capsule answers.
+#[derive(Debug, Clone, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TenantStatus {
+    observed_generation: i64,
+    conditions: Vec<Condition>,
+    spaces: Vec<Space>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, PartialEq)]
+#[serde(default)]
+struct Condition {
+    r#type: String,
+    status: String,
+    reason: String,
+    message: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, PartialEq)]
+#[serde(default)]
+struct Space {
+    name: String,
+    uid: String,
+    conditions: Vec<Condition>,
+}
+
+/// What Capsule says of a tenant or of one of its namespaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Done.
+    Ready,
+    /// Not seen or not finished.
+    Pending,
+    /// Refused or failed, in Capsule's words.
+    Failed(String),
+}
+
+/// Reads the status out of a live tenant.
+#[must_use]
+pub fn status(live: &Value) -> TenantStatus {
+    live.get("status").and_then(|s| serde_json::from_value(s.clone()).ok()).unwrap_or_default()
+}
+
+impl TenantStatus {
+    /// The tenant as a whole, at `generation`. Transition times say nothing here: Capsule rewrites them.
+    #[must_use]
+    pub fn tenant(&self, generation: i64) -> Answer {
+        if self.observed_generation < generation {
+            return Answer::Pending;
+        }
+        answer(&self.conditions)
+    }
+
+    /// One namespace: it counts only under the UID that Capsule has on its list.
+    #[must_use]
+    pub fn namespace(&self, name: &str, uid: &str) -> Answer {
+        match self.spaces.iter().find(|s| s.name == name && s.uid == uid) {
+            Some(space) => answer(&space.conditions),
+            None => Answer::Pending,
+        }
+    }
+}
+
+fn answer(conditions: &[Condition]) -> Answer {
+    match conditions.iter().find(|c| c.r#type == "Ready") {
+        Some(c) if c.status == "True" => Answer::Ready,
+        Some(c) if c.status == "False" => Answer::Failed(format!("{}: {}", c.reason, c.message)),
+        _ => Answer::Pending,
+    }
+}
+
+/// What `NovaCluster` tells of Capsule's webhook configurations, given as live objects.
+#[must_use]
+pub fn webhook_advice(configurations: &[Value]) -> Option<String> {
+    let hooks = || configurations.iter().filter_map(|c| c["webhooks"].as_array()).flatten();
+    let catches_nova = |hook: &&Value| {
+        let all = hook["rules"].as_array().is_some_and(|rules| {
+            rules.iter().any(|r| has(&r["apiGroups"], "*") && has(&r["resources"], "*"))
+        });
+        let left_out = hook["matchConditions"]
+            .as_array()
+            .is_some_and(|conditions| conditions.iter().any(|c| c["expression"].as_str().is_some_and(|e| e.contains("kubenova.io"))));
+        all && !left_out && hook["failurePolicy"] != "Ignore"
+    };
+    let blocking: Vec<&str> = hooks().filter(catches_nova).filter_map(|h| h["name"].as_str()).collect();
+    (!blocking.is_empty()).then(|| {
+        format!(
+            "Capsule's webhooks {} see every write in a tenant's namespaces, status of Nova objects included: \
+             they slow it down, and while Capsule is away they stop it",
+            blocking.join(", ")
+        )
+    })
+}
+
+fn has(list: &Value, item: &str) -> bool {
+    list.as_array().is_some_and(|l| l.iter().any(|v| v.as_str().is_some_and(|s| s == item || s.starts_with(&format!("{item}/")))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_tenant_counts_only_at_its_generation_and_a_namespace_only_by_uid() {
+        let live = json!({"status": {"observedGeneration": 2, "conditions": [{"type": "Ready", "status": "True"}],
+            "spaces": [{"name": "tn-a", "uid": "1", "conditions": [{"type": "Ready", "status": "True"}]}]}});
+        let status = status(&live);
+        assert_eq!(status.tenant(2), Answer::Ready);
+        assert_eq!(status.tenant(3), Answer::Pending);
+        assert_eq!(status.namespace("tn-a", "1"), Answer::Ready);
+        assert_eq!(status.namespace("tn-a", "2"), Answer::Pending);
+    }
+
+    #[test]
+    fn webhooks_that_catch_nova_status_are_told() {
+        let hook = |extra: Value| {
+            let mut hook = json!({"name": "generic.rules.projectcapsule.dev", "failurePolicy": "Fail",
+                "rules": [{"apiGroups": ["*"], "resources": ["*"]}]});
+            hook.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            vec![json!({"webhooks": [hook]})]
+        };
+        assert!(webhook_advice(&hook(json!({}))).is_some());
+        assert!(webhook_advice(&hook(json!({"failurePolicy": "Ignore"}))).is_none());
+        let left_out = json!({"matchConditions": [{"name": "x", "expression": "request.resource.group != \"kubenova.io\""}]});
+        assert!(webhook_advice(&hook(left_out)).is_none());
+    }
+}

@@ -1,0 +1,233 @@
+//! Vela's `Application` (`core.oam.dev/v1beta1`, source: KubeVela 1.10.9). No I/O.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// CRD that has to be there.
+pub const CRD: &str = "applications.core.oam.dev";
+/// Name under which `NovaCluster` lists it.
+pub const COMPONENT: &str = "kubevela";
+/// Where the platform's component definitions live.
+pub const DEFINITIONS_NAMESPACE: &str = "vela-system";
+
+/// What we set on an Application.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct ApplicationSpec {
+    /// Exactly one component.
+    pub components: Vec<Component>,
+}
+
+/// A component.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct Component {
+    /// Unique in its namespace: Vela selects pods by it.
+    pub name: String,
+    /// Name of a `ComponentDefinition`.
+    pub r#type: String,
+    /// Parameters of that definition.
+    pub properties: Value,
+    /// Traits, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub traits: Vec<Trait>,
+}
+
+/// A trait.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct Trait {
+    /// Name of a `TraitDefinition`.
+    pub r#type: String,
+    /// Parameters.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub properties: Value,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Status {
+    observed_generation: i64,
+    /// Vela's name for the phase.
+    status: String,
+    services: Vec<Service>,
+    workflow: Workflow,
+    conditions: Vec<Condition>,
+    latest_revision: Revision,
+    applied_resources: Vec<Applied>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Service {
+    name: String,
+    healthy: bool,
+    message: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Workflow {
+    status: String,
+    message: String,
+    app_revision: String,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Step {
+    name: String,
+    phase: String,
+    message: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Condition {
+    r#type: String,
+    status: String,
+    message: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Revision {
+    name: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Applied {
+    kind: String,
+    name: String,
+}
+
+/// What Vela says of an Application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing yet for this generation.
+    Unseen,
+    /// At work.
+    Rolling(String),
+    /// Everything it made is healthy in its eyes.
+    Running,
+    /// Made, but not healthy: the pods know why.
+    Unhealthy(String),
+    /// It cannot be rendered or applied.
+    Failed(String),
+    /// It waits for a person.
+    Suspended(String),
+    /// On its way out.
+    Deleting,
+}
+
+/// What Vela says, with counts for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// The verdict.
+    pub answer: Answer,
+    /// Healthy services and all services.
+    pub healthy: (usize, usize),
+    /// `<Kind>/<name>` of what it applied.
+    pub applied: Vec<(String, String)>,
+}
+
+/// Reads a live Application. `Ready=True` alone would be wrong: Vela sets it once the workflow has
+/// succeeded, healthy or not, so generation, phase, workflow, revision and services all have to agree.
+#[must_use]
+pub fn read(live: &Value) -> Reading {
+    let generation = live.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
+    let status: Status =
+        live.get("status").and_then(|s| serde_json::from_value(s.clone()).ok()).unwrap_or_default();
+    let healthy = (status.services.iter().filter(|s| s.healthy).count(), status.services.len());
+    let applied = status.applied_resources.iter().map(|r| (r.kind.clone(), r.name.clone())).collect();
+    let answer = if live.pointer("/metadata/deletionTimestamp").is_some() {
+        Answer::Deleting
+    } else {
+        answer(&status, generation)
+    };
+    Reading { answer, healthy, applied }
+}
+
+fn answer(status: &Status, generation: i64) -> Answer {
+    if status.observed_generation < generation || status.status.is_empty() {
+        return Answer::Unseen;
+    }
+    // A condition that turned False says why nothing could be rendered, in every phase before `running`.
+    let broken = status.conditions.iter().find(|c| {
+        c.status == "False" && !c.message.is_empty() && ["Parsed", "Revision", "Policy", "Render"].contains(&c.r#type.as_str())
+    });
+    let step = status
+        .workflow
+        .steps
+        .iter()
+        .find(|s| s.phase == "failed" || !s.message.is_empty())
+        .map(|s| format!("step {}: {}", s.name, s.message));
+    let why = || step.clone().unwrap_or_else(|| status.workflow.message.clone());
+    match status.status.as_str() {
+        "workflowFailed" | "workflowTerminated" => Answer::Failed(why()),
+        "workflowSuspending" => Answer::Suspended(why()),
+        "deleting" => Answer::Deleting,
+        "running" if settled(status) && status.services.iter().all(|s| s.healthy) => Answer::Running,
+        "running" | "unhealthy" if status.workflow.status == "succeeded" => Answer::Unhealthy(unhealthy(status)),
+        _ => match broken {
+            Some(condition) => Answer::Failed(condition.message.clone()),
+            None if status.services.iter().any(|s| !s.healthy) => Answer::Unhealthy(unhealthy(status)),
+            None => match step.filter(|s| s.len() > 8 && status.workflow.steps.iter().any(|s| s.phase == "failed")) {
+                Some(failed) => Answer::Failed(failed),
+                None => Answer::Rolling(status.status.clone()),
+            },
+        },
+    }
+}
+
+fn settled(status: &Status) -> bool {
+    let revision = &status.latest_revision.name;
+    status.workflow.status == "succeeded"
+        && (revision.is_empty() || status.workflow.app_revision.starts_with(revision.as_str()))
+}
+
+fn unhealthy(status: &Status) -> String {
+    status
+        .services
+        .iter()
+        .find(|s| !s.healthy)
+        .map_or_else(|| "not healthy".to_owned(), |s| format!("service {}: {}", s.name, s.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn app(status: &Value) -> Value {
+        json!({"metadata": {"generation": 2}, "status": status})
+    }
+
+    #[test]
+    fn running_counts_only_when_every_part_agrees() {
+        let good = json!({"observedGeneration": 2, "status": "running", "latestRevision": {"name": "web-v1"},
+            "workflow": {"status": "succeeded", "appRevision": "web-v1:abc"}, "services": [{"name": "web", "healthy": true}]});
+        assert_eq!(read(&app(&good)).answer, Answer::Running);
+        for (pointer, value) in [
+            ("/observedGeneration", json!(1)),
+            ("/status", json!("runningWorkflow")),
+            ("/workflow/status", json!("executing")),
+            ("/services/0/healthy", json!(false)),
+        ] {
+            let mut bad = good.clone();
+            *bad.pointer_mut(pointer).unwrap() = value;
+            assert_ne!(read(&app(&bad)).answer, Answer::Running, "{pointer}");
+        }
+    }
+
+    #[test]
+    fn a_rendering_error_is_told_in_velas_words() {
+        let status = json!({"observedGeneration": 2, "status": "rendering",
+            "conditions": [{"type": "Parsed", "status": "False", "message": "no such definition"}]});
+        assert_eq!(read(&app(&status)).answer, Answer::Failed("no such definition".into()));
+    }
+
+    #[test]
+    fn nothing_said_yet_is_not_a_failure() {
+        assert_eq!(read(&json!({"metadata": {"generation": 1}})).answer, Answer::Unseen);
+    }
+}

@@ -1,0 +1,117 @@
+//! The YAML documents of a `kubeManifest`, checked one by one. Pure.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use thiserror::Error;
+
+/// Why a manifest cannot be taken.
+#[derive(Debug, Error)]
+pub enum InvalidManifest {
+    /// Not YAML.
+    #[error("not valid YAML: {0}")]
+    Parse(String),
+    /// Nothing in it.
+    #[error("it holds no object")]
+    Empty,
+    /// A document without one of the three fields that say what it is.
+    #[error("document {index} has no {field}")]
+    Incomplete {
+        /// Counted from 1.
+        index: usize,
+        /// What is missing.
+        field: &'static str,
+    },
+    /// An object for another namespace.
+    #[error("{object} is for the namespace {namespace:?}; leave metadata.namespace out")]
+    OtherNamespace {
+        /// `<Kind> <name>`.
+        object: String,
+        /// What it says.
+        namespace: String,
+    },
+    /// The same object twice.
+    #[error("{object} is in it twice")]
+    Twice {
+        /// `<Kind> <name>`.
+        object: String,
+    },
+    /// A list of objects, which Vela would apply as one.
+    #[error("{object} is a list; write its items as documents of their own")]
+    List {
+        /// `<Kind> <name>`.
+        object: String,
+    },
+}
+
+/// Most objects in one manifest.
+const MAX_OBJECTS: usize = 200;
+
+/// Parses the documents of a manifest that goes to `namespace`.
+pub fn objects(manifest: &str, namespace: &str) -> Result<Vec<Value>, InvalidManifest> {
+    let documents: Vec<Value> =
+        serde_yaml::from_multiple(manifest).map_err(|e| InvalidManifest::Parse(first_line(&e.to_string())))?;
+    let mut seen = BTreeSet::new();
+    let mut objects = Vec::new();
+    for (index, document) in documents.into_iter().enumerate().take(MAX_OBJECTS + 1) {
+        if document.is_null() {
+            continue;
+        }
+        let field = |pointer: &str, field: &'static str| {
+            let text = document.pointer(pointer).and_then(Value::as_str).filter(|t| !t.is_empty());
+            text.map(str::to_owned).ok_or(InvalidManifest::Incomplete { index: index + 1, field })
+        };
+        let api_version = field("/apiVersion", "apiVersion")?;
+        let kind = field("/kind", "kind")?;
+        let name = field("/metadata/name", "metadata.name")?;
+        let object = format!("{kind} {name}");
+        if kind == "List" || document.get("items").is_some_and(Value::is_array) {
+            return Err(InvalidManifest::List { object });
+        }
+        match document.pointer("/metadata/namespace").and_then(Value::as_str) {
+            Some(other) if other != namespace => {
+                return Err(InvalidManifest::OtherNamespace { object, namespace: other.to_owned() });
+            }
+            _ => {}
+        }
+        let group = api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
+        if !seen.insert((group, kind, name)) {
+            return Err(InvalidManifest::Twice { object });
+        }
+        objects.push(document);
+    }
+    if objects.is_empty() { Err(InvalidManifest::Empty) } else { Ok(objects) }
+}
+
+/// A parser's message may quote the whole text, which may hold what should not be in a status.
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(manifest: &str) -> String {
+        objects(manifest, "tn-a-app-b").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn documents_are_taken_one_by_one() {
+        let manifest = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: '1'}\n---\n\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b, namespace: tn-a-app-b}\n";
+        let objects = objects(manifest, "tn-a-app-b").unwrap();
+        assert_eq!(objects.len(), 2);
+        assert_eq!(objects[0]["data"]["x"], "1");
+    }
+
+    #[test]
+    fn what_cannot_be_taken_is_told_by_document_and_field() {
+        assert_eq!(refused("kind: ConfigMap\nmetadata: {name: a}\n"), "document 1 has no apiVersion");
+        assert_eq!(refused("apiVersion: v1\nkind: ConfigMap\n"), "document 1 has no metadata.name");
+        assert!(refused("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: kube-system}").contains("kube-system"));
+        assert!(refused("a: b: c").starts_with("not valid YAML"));
+        assert_eq!(refused("---\n"), "it holds no object");
+        let twice = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+        assert_eq!(refused(&format!("{twice}---\n{twice}")), "ConfigMap a is in it twice");
+    }
+}

@@ -1,0 +1,15 @@
+//! `NovaApp`: one Vela Application, and whether what it runs is healthy. Pure.
+
+mod build;
+mod manifest;
+mod status;
+mod validate;
+
+pub use build::{Children, build};
+pub use status::{Leaf, Seen, Watched, judge, status};
+pub use validate::{References, ValidApp, validate};
+
+use nova_api::conditions::ConditionType;
+
+/// What an app goes through.
+pub const STAGES: crate::verdict::Stages = &[ConditionType::DependenciesMet, ConditionType::DeliveryReady];

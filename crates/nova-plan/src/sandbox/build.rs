@@ -1,0 +1,25 @@
+//! From a valid sandbox to its children. Pure and infallible.
+
+use super::ValidSandbox;
+use crate::names::{NamespaceType, role};
+use crate::namespace::{Children, Place, group};
+
+/// Builds the children; `capsule_uid` is the UID of the Capsule tenant.
+#[must_use]
+pub fn build(sandbox: &ValidSandbox<'_>, capsule_uid: &str) -> Children {
+    let place = Place { namespace: &sandbox.namespace, owner: &sandbox.owner };
+    let tenant = sandbox.tenant;
+    let mut editors = tenant.owner_subjects();
+    editors.push(group(&tenant.dev_group));
+    let network_policies = place.network_policies(tenant.isolation);
+    Children {
+        namespace: place.namespace(NamespaceType::Sandbox, tenant.name.as_str(), capsule_uid),
+        manager: place.manager_binding(),
+        limits: place.limit_range(&sandbox.limits),
+        absent: if network_policies.is_empty() { place.network_policy_refs() } else { Vec::new() },
+        network_policies,
+        accounts: Vec::new(),
+        bindings: vec![place.binding(role::SANDBOX_EDITOR, editors)],
+        quota: place.quota_ref(),
+    }
+}

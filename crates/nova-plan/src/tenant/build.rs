@@ -1,0 +1,98 @@
+//! From a valid tenant to its children. Pure and infallible.
+
+use nova_api::v1alpha1::{Subject, SubjectKind};
+use serde_json::{Value, json};
+
+use super::ValidTenant;
+use crate::adapters::capsule::{self as adapter, Allowed, IngressOptions, Permissions, TenantSpec};
+use crate::child::{Child, ChildKind, ChildRef};
+use crate::division::Hard;
+use crate::names::{GITOPS, NamespaceType, role};
+use crate::namespace::{Place, group, rbac_subject, service_account};
+use crate::quantity::Amount;
+
+/// Children of a tenant, in the order in which they are applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Children {
+    /// Home namespace.
+    pub home: Child,
+    /// The operator's own rights there.
+    pub manager: Child,
+    /// Nothing runs in the home namespace.
+    pub quota: Child,
+    /// Closed network.
+    pub network_policies: Vec<Child>,
+    /// Identity of the tenant's GitOps tool.
+    pub gitops: Child,
+    /// People.
+    pub bindings: Vec<Child>,
+}
+
+/// Where the Capsule tenant is.
+#[must_use]
+pub fn capsule_ref(tenant: &str) -> ChildRef {
+    ChildRef { kind: ChildKind::CapsuleTenant, namespace: String::new(), name: tenant.to_owned() }
+}
+
+/// The Capsule tenant. `prevent_deletion` is taken off only as the last step of a deletion.
+#[must_use]
+pub fn capsule(tenant: &ValidTenant, prevent_deletion: bool) -> Child {
+    let allowed = |classes: &[String]| {
+        (!classes.is_empty()).then(|| Allowed { allowed: classes.to_vec() })
+    };
+    let spec = TenantSpec {
+        owners: tenant.owners.iter().map(capsule_owner).collect(),
+        force_tenant_prefix: false,
+        prevent_deletion,
+        cordoned: tenant.suspended,
+        permissions: Permissions { allow_owner_promotion: false },
+        storage_classes: allowed(&tenant.storage_classes),
+        ingress_options: allowed(&tenant.ingress_classes)
+            .map(|allowed_classes| IngressOptions { allowed_classes }),
+    };
+    Child::new(capsule_ref(tenant.name.as_str()), &tenant.owner, &json!({ "spec": spec }))
+}
+
+fn capsule_owner(subject: &Subject) -> adapter::Owner {
+    let (kind, name) = match subject.kind {
+        SubjectKind::User => ("User", subject.name.clone()),
+        SubjectKind::Group => ("Group", subject.name.clone()),
+        SubjectKind::ServiceAccount => ("ServiceAccount", format!("system:serviceaccount:{}", subject.name)),
+    };
+    adapter::Owner {
+        kind: kind.to_owned(),
+        name,
+        cluster_roles: vec![role::TENANT_BASE.to_owned()],
+    }
+}
+
+impl ValidTenant {
+    /// Owners and the tenant's GitOps identity, as subjects.
+    #[must_use]
+    pub fn owner_subjects(&self) -> Vec<Value> {
+        let gitops = service_account(&self.name.home(), GITOPS);
+        self.owners.iter().map(rbac_subject).chain([gitops]).collect()
+    }
+}
+
+/// Builds everything but the Capsule tenant, whose UID the home namespace needs.
+#[must_use]
+pub fn build(tenant: &ValidTenant, capsule_uid: &str) -> Children {
+    let home = tenant.name.home();
+    let place = Place { namespace: &home, owner: &tenant.owner };
+    let nothing: Hard = ["pods", "persistentvolumeclaims", "services"]
+        .into_iter()
+        .map(|key| (key.to_owned(), Amount::ZERO))
+        .collect();
+    Children {
+        home: place.namespace(NamespaceType::Home, tenant.name.as_str(), capsule_uid),
+        manager: place.manager_binding(),
+        quota: place.quota(&nothing),
+        network_policies: place.network_policies(nova_api::v1alpha1::Isolation::DefaultDeny),
+        gitops: place.service_account(GITOPS),
+        bindings: vec![
+            place.binding(role::TENANT_OWNER, tenant.owner_subjects()),
+            place.binding(role::HOME_READER, vec![group(&tenant.dev_group)]),
+        ],
+    }
+}

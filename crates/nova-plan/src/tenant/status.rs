@@ -1,0 +1,90 @@
+//! How a tenant stands. Pure.
+
+use jiff::Timestamp;
+use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
+use nova_api::v1alpha1::{NovaTenant, NovaTenantStatus, TenantQuota};
+
+use super::STAGES;
+use crate::division::{Division, Hard, Shortfall, sum};
+use crate::names::TenantName;
+use crate::namespace::shown;
+use crate::problem::Problem;
+use crate::verdict::{Outcome, core};
+
+/// What was seen around a tenant, whatever came of the pass.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Seen {
+    /// Name of the plan in force.
+    pub plan: Option<String>,
+    /// Number of projects.
+    pub projects: usize,
+    /// Number of sandboxes.
+    pub sandboxes: usize,
+    /// Number of apps.
+    pub apps: usize,
+    /// The tenant's whole quota.
+    pub total: Hard,
+    /// `spec.hard` of its namespaces.
+    pub allocated: Vec<Hard>,
+    /// `status.used` of its namespaces.
+    pub used: Vec<Hard>,
+}
+
+/// The whole status.
+#[must_use]
+pub fn status(tenant: &NovaTenant, seen: &Seen, outcome: &Outcome, now: Timestamp) -> NovaTenantStatus {
+    let count = |n: usize| Some(i64::try_from(n).unwrap_or(i64::MAX));
+    let name = tenant.metadata.name.as_deref().unwrap_or_default();
+    NovaTenantStatus {
+        core: core(tenant, STAGES, outcome, now),
+        plan: seen.plan.clone(),
+        projects: count(seen.projects),
+        sandboxes: count(seen.sandboxes),
+        apps: count(seen.apps),
+        quota: quota(seen),
+        home_namespace: TenantName::parse(name).ok().map(|n| n.home()),
+    }
+}
+
+fn quota(seen: &Seen) -> Option<TenantQuota> {
+    if seen.total.is_empty() {
+        return None;
+    }
+    let within = |hard: Hard| -> Hard {
+        seen.total.keys().map(|k| (k.clone(), hard.get(k).copied().unwrap_or_default())).collect()
+    };
+    let allocated = within(sum(&seen.allocated));
+    let free: Hard =
+        seen.total.iter().map(|(k, total)| (k.clone(), total.saturating_sub(allocated[k]))).collect();
+    Some(TenantQuota { used: shown(&within(sum(&seen.used))), allocated: shown(&allocated), free: shown(&free) })
+}
+
+impl Division {
+    /// Shares that do not fit, as problems of the tenant.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        self.shortfalls.iter().map(Shortfall::problem).collect()
+    }
+}
+
+impl Shortfall {
+    /// The share as a problem, with its numbers.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        let Self { namespace, resource, wanted, got, total } = self;
+        let message = if *wanted > *got {
+            format!("its own quota asks for {wanted} of {resource}, but {got} is left of the plan's {total}")
+        } else {
+            format!("nothing is left for it of the plan's {total} of {resource}")
+        };
+        Problem::new(
+            ConditionType::NamespacesReady,
+            Reason::QuotaExceeded,
+            format!("ResourceQuota {namespace}/{}", crate::names::QUOTA),
+            message,
+        )
+        .code(Code::Kn429)
+        .class(BlockerClass::User)
+        .fix("lower spec.quotas of a project or sandbox of the tenant, or move the tenant to a larger plan")
+    }
+}

@@ -1,0 +1,145 @@
+//! From a `NovaTenant` and what it refers to, to a tenant that can be built. Pure.
+
+use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
+use nova_api::v1alpha1::{Isolation, Limits, NovaCluster, NovaPlan, NovaTenant, Subject};
+
+use crate::child::Owner;
+use crate::division::Hard;
+use crate::names::TenantName;
+use crate::namespace::{ContainerLimits, hard};
+use crate::problem::Problem;
+
+/// What a tenant refers to, as it is now.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct References<'a> {
+    /// The plan in force, if it exists.
+    pub plan: Option<&'a NovaPlan>,
+    /// This cluster, for the default plan.
+    pub cluster: Option<&'a NovaCluster>,
+    /// An older tenant with the same developer group.
+    pub dev_group_holder: Option<&'a str>,
+}
+
+/// A tenant that can be built.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValidTenant {
+    /// Checked name.
+    pub name: TenantName,
+    /// Owner of its children.
+    pub owner: Owner,
+    /// Owners of the tenant.
+    pub owners: Vec<Subject>,
+    /// Developer group.
+    pub dev_group: String,
+    /// Name of the plan in force.
+    pub plan: Option<String>,
+    /// The plan's quota with the tenant's own replacements.
+    pub quota: Hard,
+    /// Limits of plan and tenant, the more general first.
+    pub limits: Vec<Limits>,
+    /// How far the network is closed.
+    pub isolation: Isolation,
+    /// On hold.
+    pub suspended: bool,
+    /// Storage classes; empty for any.
+    pub storage_classes: Vec<String>,
+    /// Ingress classes; empty for any.
+    pub ingress_classes: Vec<String>,
+    /// Most projects.
+    pub max_projects: Option<i32>,
+    /// Most sandboxes.
+    pub max_sandboxes: Option<i32>,
+    /// Most apps in one project.
+    pub max_apps_per_project: Option<i32>,
+}
+
+impl ValidTenant {
+    /// Limits of a container in a namespace with limits of its own.
+    #[must_use]
+    pub fn container_limits(&self, own: Option<&Limits>) -> ContainerLimits {
+        ContainerLimits::merge(self.limits.iter().map(Some).chain([own]))
+    }
+}
+
+/// The plan a tenant is under, and whether its author named it.
+#[must_use]
+pub fn plan_in_force<'a>(
+    tenant: &'a NovaTenant,
+    cluster: Option<&'a NovaCluster>,
+) -> Option<(&'a str, bool)> {
+    match &tenant.spec.plan {
+        Some(name) => Some((name, true)),
+        None => Some((cluster?.spec.default_plan.as_deref()?, false)),
+    }
+}
+
+/// Checks a tenant. An unknown plan that the tenant names fails closed; an unknown default plan does not.
+pub fn validate(tenant: &NovaTenant, refs: &References<'_>) -> Result<ValidTenant, Problem> {
+    let stage = ConditionType::DependenciesMet;
+    let given = tenant.metadata.name.as_deref().unwrap_or_default();
+    let me = format!("NovaTenant {given}");
+    let name = TenantName::parse(given).map_err(|invalid| {
+        Problem::invalid(stage, &me, invalid).fix("delete it and create one with a name that follows the rule")
+    })?;
+    let plan_name = plan_in_force(tenant, refs.cluster);
+    if let (Some((plan, true)), None) = (plan_name, refs.plan) {
+        return Err(Problem::missing(stage, format!("NovaPlan {plan}"), "it does not exist; nothing was changed")
+            .class(BlockerClass::User)
+            .fix(format!(
+                "create the plan, or set spec.plan of {me} to one of those that `kubectl get novaplans` lists"
+            )));
+    }
+    let dev_group = tenant.spec.dev_group.clone().unwrap_or_else(|| name.default_dev_group());
+    if let Some(holder) = refs.dev_group_holder {
+        return Err(Problem::new(
+            stage,
+            Reason::Conflict,
+            format!("NovaTenant {holder}"),
+            format!("it already has the developer group {dev_group:?}"),
+        )
+        .code(Code::Kn409)
+        .class(BlockerClass::User)
+        .fix(format!("give {me} a devGroup of its own"))
+        .terminal());
+    }
+    let plan = refs.plan.map(|p| &p.spec);
+    let mut quota = hard(plan.and_then(|p| p.quotas.as_ref()));
+    quota.extend(hard(tenant.spec.quotas.as_ref()));
+    let limits: Vec<Limits> =
+        [plan.and_then(|p| p.limits.clone()), tenant.spec.limits.clone()].into_iter().flatten().collect();
+    if let Some(contradiction) = ContainerLimits::merge(limits.iter().map(Some)).contradiction() {
+        return Err(Problem::invalid(stage, &me, contradiction).fix("change spec.limits of the tenant or of its plan"));
+    }
+    let id = tenant.metadata.uid.clone().unwrap_or_default();
+    Ok(ValidTenant {
+        owner: Owner {
+            uid: id.clone(),
+            tenant: Some(given.to_owned()),
+            tenant_id: Some(id),
+            ..Owner::default()
+        },
+        name,
+        owners: tenant.spec.owners.clone(),
+        dev_group,
+        plan: refs.plan.and(plan_name).map(|(plan, _)| plan.to_owned()),
+        quota,
+        limits,
+        isolation: tenant.spec.isolation(),
+        suspended: tenant.spec.suspended,
+        storage_classes: plan.map(|p| p.storage_classes.clone()).unwrap_or_default(),
+        ingress_classes: plan.map(|p| p.ingress_classes.clone()).unwrap_or_default(),
+        max_projects: plan.and_then(|p| p.max_projects),
+        max_sandboxes: plan.and_then(|p| p.max_sandboxes),
+        max_apps_per_project: plan.and_then(|p| p.max_apps_per_project),
+    })
+}
+
+/// The default plan that the cluster names and that does not exist, for a warning.
+#[must_use]
+pub fn unknown_default_plan<'a>(tenant: &'a NovaTenant, refs: &References<'a>) -> Option<&'a str> {
+    match plan_in_force(tenant, refs.cluster) {
+        Some((plan, false)) if refs.plan.is_none() => Some(plan),
+        _ => None,
+    }
+}
+
