@@ -122,9 +122,13 @@ pub(crate) fn bytes() -> Rule {
         .message("must be an amount of bytes such as 512Mi or 4Gi; 'm' would mean thousandths of a byte")
 }
 
-/// `low.resource` is at most `high.resource`, where both are set.
+/// `low.resource` is at most `high.resource`, where both are set. What is no amount at all is left to its own rule.
 pub(crate) fn at_most(low: &str, high: &str, resource: &str) -> Rule {
-    let unset = |part: &str| format!("!has(self.{part}) || !has(self.{part}.{resource})");
+    let unset = |part: &str| {
+        format!(
+            "!has(self.{part}) || !has(self.{part}.{resource}) || !isQuantity(string(self.{part}.{resource}))"
+        )
+    };
     let amount = |part: &str| format!("quantity(string(self.{part}.{resource}))");
     on(
         &format!("{low}.{resource}"),

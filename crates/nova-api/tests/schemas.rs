@@ -1,4 +1,5 @@
 //! What holds for every schema: bounds, formats, descriptions, the shape of the status. No I/O but the committed files.
+#![allow(clippy::unwrap_used, clippy::panic)] // The helpers of a test may fail it, too.
 
 use std::{fs, path::Path};
 

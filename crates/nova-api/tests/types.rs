@@ -1,4 +1,5 @@
 //! The types on their own: what is written of them, and that examples and statuses survive them. Reads `examples/`.
+#![allow(clippy::unwrap_used, clippy::panic)] // The helpers of a test may fail it, too.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

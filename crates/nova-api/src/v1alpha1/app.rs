@@ -1,4 +1,4 @@
-//! NovaApp: one app of a project, delivered from one source. No I/O.
+//! `NovaApp`: one app of a project, delivered from one source. No I/O.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

@@ -1,4 +1,4 @@
-//! NovaCluster: this cluster, its capabilities and its default plan. No I/O.
+//! `NovaCluster`: this cluster, its capabilities and its default plan. No I/O.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

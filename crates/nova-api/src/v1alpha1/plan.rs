@@ -1,4 +1,4 @@
-//! NovaPlan: what a tenant may have. No I/O.
+//! `NovaPlan`: what a tenant may have. No I/O.
 #![allow(clippy::duplicated_attributes)] // Two printer columns next to each other have the same type.
 
 use kube::{CustomResource, KubeSchema};

@@ -1,4 +1,4 @@
-//! NovaProject: a namespace of a tenant for apps. No I/O.
+//! `NovaProject`: a namespace of a tenant for apps. No I/O.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

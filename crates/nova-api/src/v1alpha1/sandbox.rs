@@ -1,4 +1,4 @@
-//! NovaSandbox: a namespace of a tenant in which developers may do as they like. No I/O.
+//! `NovaSandbox`: a namespace of a tenant in which developers may do as they like. No I/O.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

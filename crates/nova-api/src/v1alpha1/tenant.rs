@@ -1,4 +1,4 @@
-//! NovaTenant: a team, with its owners, its plan and its home namespace. No I/O.
+//! `NovaTenant`: a team, with its owners, its plan and its home namespace. No I/O.
 
 use std::collections::BTreeMap;
 
