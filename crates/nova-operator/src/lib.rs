@@ -1,1 +1,28 @@
-//! nova-operator
+//! The hands: watches the cluster, asks `nova-plan` what to do, and is the only crate that writes to it.
+
+mod app;
+mod apply;
+mod backoff;
+mod cleanup;
+mod cluster;
+mod context;
+mod key;
+mod metrics;
+mod observe;
+mod plan;
+mod project;
+mod prune;
+mod queue;
+mod reconcile;
+mod report;
+mod routes;
+mod run;
+mod sandbox;
+mod status;
+mod stop;
+mod tenant;
+mod watches;
+mod workspace;
+
+pub use metrics::Metrics;
+pub use run::{Operator, Settings};

@@ -279,6 +279,31 @@ impl NamespaceType {
     }
 }
 
+/// What the name of a managed namespace says. A hint for routing: authority is the owner UID.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Managed<'a> {
+    /// Home of a tenant.
+    Home,
+    /// Apps of the project of this name.
+    App(&'a str),
+    /// Sandbox of this name.
+    Sandbox(&'a str),
+}
+
+/// Tenant and purpose of a namespace by its name; none for a name that is not of ours.
+/// No tenant name holds the words between the hyphens, so there is one way to read it.
+#[must_use]
+pub fn parse_namespace(namespace: &str) -> Option<(&str, Managed<'_>)> {
+    let rest = namespace.strip_prefix("tn-")?;
+    let (tenant, managed) = match (rest.find("-app-"), rest.find("-sandbox-")) {
+        (Some(at), other) if other.is_none_or(|o| at < o) => (&rest[..at], Managed::App(&rest[at + 5..])),
+        (_, Some(at)) => (&rest[..at], Managed::Sandbox(&rest[at + 9..])),
+        _ => (rest, Managed::Home),
+    };
+    TenantName::parse(tenant).ok()?;
+    Some((tenant, managed))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -340,9 +365,13 @@ mod tests {
             let Ok(tenant_name) = TenantName::parse(&tenant) else { continue };
             claim(tenant_name.home(), (tenant.clone(), String::new(), "home"));
             let project = ProjectName::parse(&other).unwrap();
-            claim(tenant_name.app_namespace(&project), (tenant.clone(), other.clone(), "app"));
+            let namespace = tenant_name.app_namespace(&project);
+            assert_eq!(parse_namespace(&namespace), Some((tenant.as_str(), Managed::App(&other))));
+            claim(namespace, (tenant.clone(), other.clone(), "app"));
             let sandbox = SandboxName::parse(&other).unwrap();
-            claim(tenant_name.sandbox_namespace(&sandbox), (tenant.clone(), other.clone(), "sandbox"));
+            let namespace = tenant_name.sandbox_namespace(&sandbox);
+            assert_eq!(parse_namespace(&namespace), Some((tenant.as_str(), Managed::Sandbox(&other))));
+            claim(namespace, (tenant.clone(), other.clone(), "sandbox"));
             claim(format!("{}-db", tenant_name.home()), (tenant, String::new(), "db"));
         }
     }

@@ -1,0 +1,162 @@
+//! `NovaApp`: one Application, and what became of it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use nova_api::conditions::{Code, ConditionType, Reason};
+use nova_api::v1alpha1::{NovaApp, NovaAppStatus, NovaProject, SourceKind};
+use nova_plan::adapters::vela::{self, Answer};
+use nova_plan::app::{self, Leaf, References, Seen, ValidApp, Watched};
+use nova_plan::child::{ChildKind, Owner};
+use nova_plan::names::{DEPLOYER, Managed, annotation, binding_name, parse_namespace, role};
+use nova_plan::{Outcome, Problem};
+
+use crate::context::{Context, Tabled};
+use crate::key::Kind;
+use crate::observe::Row;
+use crate::reconcile::Reconcile;
+use crate::stop::{self, Stop};
+use crate::tenant;
+
+/// Leaves of an app, from every table of theirs.
+fn leaves(ctx: &Context, namespace: &str, name: &str) -> Vec<Leaf> {
+    let prefix = format!("{name}/");
+    ctx.tables
+        .leaves
+        .iter()
+        .flat_map(|(_, table)| table.within(namespace, &prefix))
+        .map(|row| row.leaf.as_ref().clone())
+        .collect()
+}
+
+/// The project in whose namespace an app is, and what the app takes over from it.
+fn project(ctx: &Context, app: &NovaApp, me: &str) -> Result<(Arc<NovaProject>, Owner, Option<i32>), Problem> {
+    let stage = ConditionType::DependenciesMet;
+    let namespace = app.namespace().unwrap_or_default();
+    let Some((tenant, Managed::App(name))) = parse_namespace(&namespace) else {
+        return Err(Problem::invalid(stage, me, format!("{namespace} is no namespace of a project"))
+            .code(Code::Kn403)
+            .fix("create the app in tn-<tenant>-app-<project>"));
+    };
+    let home = format!("tn-{tenant}");
+    let what = format!("NovaProject {home}/{name}");
+    let waits = |message: &str| Problem::missing(stage, &what, message).fix(format!("create {what}, or wait until it is ready"));
+    let project = ctx.tables.projects.get(&home, name).ok_or_else(|| waits("it does not exist"))?;
+    if project.metadata.deletion_timestamp.is_some() {
+        return Err(waits("it is being deleted"));
+    }
+    let row = ctx.children(ChildKind::Namespace).get("", &namespace);
+    if row.is_none_or(|row| row.owner_uid() != project.uid().as_deref()) {
+        return Err(waits("it has no namespace yet"));
+    }
+    let nova = tenant::of_home(ctx, &home, me)?;
+    let valid = tenant::valid(ctx, &nova).map_err(|p| waits(&format!("its tenant is not ready: {}", p.message)))?;
+    let owner = Owner {
+        uid: String::new(),
+        project: Some(name.to_owned()),
+        project_id: project.uid(),
+        app_id: None,
+        ..valid.owner
+    };
+    Ok((project, owner, valid.max_apps_per_project))
+}
+
+fn valid(ctx: &Context, app: &NovaApp, me: &str) -> Result<ValidApp, Problem> {
+    let namespace = app.namespace().unwrap_or_default();
+    let (_, owner, max_apps) = project(ctx, app, me)?;
+    let age = |a: &NovaApp| (a.creation_timestamp().map(|c| c.0), a.name_any());
+    let name = app.name_any();
+    let component = app.spec.component(&name);
+    let neighbours = ctx.tables.apps.within(&namespace, "");
+    let older: Vec<_> = neighbours.iter().filter(|a| age(a) < age(app)).collect();
+    let holder = older.iter().find(|a| a.spec.component(&a.name_any()) == component);
+    let template = app.spec.source.vela_template.as_ref().filter(|_| app.spec.source.kind == SourceKind::VelaTemplate);
+    let exists = |name: &str| ctx.tables.definitions.get(vela::DEFINITIONS_NAMESPACE, name).is_some();
+    app::validate(
+        app,
+        &References {
+            project: &owner,
+            max_apps,
+            older: older.len(),
+            component_holder: holder.and_then(|a| a.metadata.name.as_deref()),
+            definition_exists: template.is_some_and(|t| exists(&t.template)),
+        },
+    )
+}
+
+/// Vela impersonates the deployer, so its account and rights have to be there first.
+fn deployer_ready(ctx: &Context, namespace: &str) -> Result<(), Problem> {
+    let account = ctx.children(ChildKind::ServiceAccount).get(namespace, DEPLOYER);
+    let binding = ctx.children(ChildKind::RoleBinding).get(namespace, &binding_name(role::APP_DEPLOYER));
+    if account.is_some() && binding.is_some() {
+        return Ok(());
+    }
+    let object = format!("ServiceAccount {namespace}/{DEPLOYER}");
+    Err(Problem::progress(ConditionType::DependenciesMet, object, "the project is still being set up"))
+}
+
+impl Reconcile for NovaApp {
+    type Seen = Seen;
+
+    async fn attempt(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
+        let (namespace, name) = (self.namespace().unwrap_or_default(), self.name_any());
+        let me = format!("NovaApp {namespace}/{name}");
+        if let Some(row) = ctx.children(ChildKind::Application).get(&namespace, &name) {
+            look(self, &row, seen);
+        }
+        let valid = valid(ctx, self, &me)?;
+        if !ctx.installed(vela::CRD) {
+            let object = format!("CustomResourceDefinition {}", vela::CRD);
+            let stage = ConditionType::DependenciesMet;
+            let problem = Problem::new(stage, Reason::CapabilityMissing, object, "KubeVela is not installed");
+            return Err(problem.code(Code::Kn422).fix("install KubeVela; this goes on by itself then").into());
+        }
+        if !ctx.children(ChildKind::Application).is_synced() {
+            return Err(Stop::Again(stop::MOMENT));
+        }
+        deployer_ready(ctx, &namespace)?;
+        let children = app::build(&valid);
+        let app::Children { application } = &children;
+        let row = ctx.apply(Kind::App, ConditionType::DeliveryReady, application).await?;
+        seen.version = Some(valid.version.clone());
+        look(self, &row, seen);
+        let problems = judge(ctx, self, &row, seen);
+        if problems.is_empty() { Ok(()) } else { Err(Stop::Problems(problems)) }
+    }
+
+    /// Garbage collection takes the Application by its ownerReference.
+    async fn cleanup(&self, _: &Context, _: &mut Seen) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn judge(&self, _: &Context, seen: &Seen, outcome: &Outcome, now: Timestamp) -> NovaAppStatus {
+        app::status(self, seen, outcome, now)
+    }
+}
+
+fn look(app: &NovaApp, row: &Row, seen: &mut Seen) {
+    if row.owner_uid() != app.uid().as_deref() {
+        return;
+    }
+    let live = row.body();
+    seen.reading = Some(vela::read(&live));
+    seen.publish_version = live["metadata"]["annotations"][annotation::VELA_PUBLISH_VERSION].as_str().map(str::to_owned);
+}
+
+fn judge(ctx: &Context, app: &NovaApp, row: &Row, seen: &Seen) -> Vec<Problem> {
+    let (namespace, name) = (app.namespace().unwrap_or_default(), app.name_any());
+    let Some(reading) = &seen.reading else { return Vec::new() };
+    let mut vela_silent = None;
+    if reading.answer == Answer::Unseen {
+        let patience = ctx.vela_patience(row.seen_at());
+        if patience.is_zero() {
+            ctx.vela_is_silent();
+            vela_silent = Some(crate::context::VELA_SILENCE.as_secs());
+        } else {
+            ctx.queue.add_after(app.key(), patience);
+        }
+    }
+    let leaves = leaves(ctx, &namespace, &name);
+    app::judge(&Watched { namespace: &namespace, name: &name, reading, leaves: &leaves, vela_silent })
+}

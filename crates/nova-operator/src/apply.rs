@@ -1,0 +1,153 @@
+//! The one place where children are written: server-side apply, only when something differs, only on what is ours.
+
+use kube::api::{DynamicObject, Patch, PatchParams};
+use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
+use nova_plan::Problem;
+use nova_plan::child::{Child, ChildKind, ChildRef, Ownership, ownership};
+use nova_plan::names::{binding_name, role};
+use serde_json::{Value, json};
+
+use crate::context::{CALL_TIMEOUT, Context};
+use crate::key::Kind;
+use crate::observe::{Row, place_of};
+use crate::stop::{self, Doing, MOMENT, Stop};
+
+impl Context {
+    /// Makes `child` so, and returns it as it is then. No request when it is so already.
+    pub async fn apply(&self, kind: Kind, stage: ConditionType, child: &Child) -> Result<Row, Stop> {
+        let known = self.child(&child.at);
+        if let Some(row) = known.filter(|row| row.owner_uid() == Some(child.owner_uid.as_str())) {
+            if row.deleting() {
+                return Err(dying(stage, &child.at, &row.body()).into());
+            }
+            if child.matches(&row.body()) {
+                return Ok(row);
+            }
+            return self.patch(kind, stage, child, Some(row.uid())).await;
+        }
+        // Not seen, or not under our label: only the API server can say whether it is absent, ours or foreign.
+        match self.live(stage, &child.at).await? {
+            None => self.patch(kind, stage, child, None).await,
+            Some(live) => self.take_back(kind, stage, child, &live).await,
+        }
+    }
+
+    async fn take_back(
+        &self,
+        kind: Kind,
+        stage: ConditionType,
+        child: &Child,
+        live: &Value,
+    ) -> Result<Row, Stop> {
+        if live.pointer("/metadata/deletionTimestamp").is_some() {
+            return Err(dying(stage, &child.at, live).into());
+        }
+        match ownership(live, &child.owner_uid) {
+            Ownership::Ours => {
+                let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
+                self.patch(kind, stage, child, uid).await
+            }
+            // Garbage collection takes what an ownerReference ties to the earlier object.
+            Ownership::Earlier(uid) if self.owner(&uid).is_none() && tied_to(live, &uid) => {
+                Err(Problem::progress(stage, &child.at, "an earlier one of this name is being collected").into())
+            }
+            Ownership::Earlier(uid) => Err(foreign(stage, &child.at, &format!("it was made for an object with UID {uid}")).into()),
+            Ownership::Foreign => Err(foreign(stage, &child.at, "it exists and was not made by KubeNova").into()),
+        }
+    }
+
+    /// Reads an object from the API server.
+    pub async fn live(&self, stage: ConditionType, at: &ChildRef) -> Result<Option<Value>, Stop> {
+        let object = at.to_string();
+        let doing = Doing { stage, object: &object };
+        match tokio::time::timeout(CALL_TIMEOUT, self.api(at).get_opt(&at.name)).await {
+            Err(_) => Err(stop::timed_out(doing)),
+            Ok(Ok(found)) => Ok(found.and_then(|o| serde_json::to_value(o).ok())),
+            Ok(Err(error)) => Err(self.failed(&error, doing)),
+        }
+    }
+
+    /// Applies; with `uid` on that very object, so that one deleted meanwhile is not made again by accident.
+    async fn patch(&self, kind: Kind, stage: ConditionType, child: &Child, uid: Option<&str>) -> Result<Row, Stop> {
+        let mut body = child.body.clone();
+        let mut params = PatchParams::apply(kind.manager());
+        if let Some(uid) = uid {
+            body["metadata"]["uid"] = json!(uid);
+            params = params.force();
+        }
+        let object = child.at.to_string();
+        let doing = Doing { stage, object: &object };
+        let api = self.api(&child.at);
+        let patch = Patch::Apply(&body);
+        let answer = tokio::time::timeout(CALL_TIMEOUT, api.patch(&child.at.name, &params, &patch)).await;
+        match answer {
+            Err(_) => Err(stop::timed_out(doing)),
+            Ok(Ok(applied)) => Ok(self.seen(child.at.kind, applied)),
+            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() && self.just_bound(&child.at) => {
+                Err(Stop::Again(MOMENT))
+            }
+            Ok(Err(error)) => Err(self.failed(&error, doing)),
+        }
+    }
+
+    /// Takes an answer of the API server into the table: it is newer than what the watch has brought.
+    fn seen(&self, kind: ChildKind, object: DynamicObject) -> Row {
+        let at = place_of(&object);
+        let row = Row::new(object);
+        // A watch may have been faster, which is as good.
+        let _ = self.children(kind).put(at, row.clone());
+        row
+    }
+
+    /// The operator's own binding here is so young that the authoriser may not have seen it.
+    fn just_bound(&self, at: &ChildRef) -> bool {
+        let binding = self.children(ChildKind::RoleBinding).get(&at.namespace, &binding_name(role::NAMESPACE_MANAGER));
+        let age = binding.and_then(|row| row.created()).map(|at| self.now().duration_since(at).as_secs());
+        age.is_some_and(|seconds| seconds < 5)
+    }
+
+    /// Reads a failed request as a reason to stop, and remembers what it says about the backends.
+    pub fn failed(&self, error: &kube::Error, doing: Doing<'_>) -> Stop {
+        if let kube::Error::Api(status) = error
+            && let Some(webhook) = stop::silent_webhook(status)
+            && stop::is_capsule(webhook)
+        {
+            self.capsule_is_away(&status.message);
+        }
+        let stop = stop::read(error, doing);
+        let (adapter, reason) = match &stop {
+            Stop::Problem(p) if p.message.starts_with("Capsule") => ("capsule", p.reason.as_str()),
+            Stop::Problem(p) => ("kubernetes", p.reason.as_str()),
+            _ => ("kubernetes", "Conflict"),
+        };
+        self.metrics.adapter_error(adapter, reason);
+        stop
+    }
+}
+
+fn tied_to(live: &Value, uid: &str) -> bool {
+    let references = live.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    references.is_some_and(|list| list.iter().any(|r| r["uid"] == uid))
+}
+
+fn foreign(stage: ConditionType, at: &ChildRef, message: &str) -> Problem {
+    Problem::new(stage, at.kind.conflict_reason(), at, message)
+        .code(Code::Kn409)
+        .class(BlockerClass::User)
+        .fix("delete or rename it, or give the Nova object another name; KubeNova does not touch it")
+}
+
+/// An object on its way out, with what it waits for.
+pub fn dying(stage: ConditionType, at: &ChildRef, live: &Value) -> Problem {
+    let finalizers: Vec<&str> = live
+        .pointer("/metadata/finalizers")
+        .and_then(Value::as_array)
+        .map(|list| list.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
+    let message = if finalizers.is_empty() {
+        "it is being deleted".to_owned()
+    } else {
+        format!("it is being deleted and waits for {}", finalizers.join(", "))
+    };
+    Problem { reason: Reason::Deleting, ..Problem::progress(stage, at, message) }
+}

@@ -1,0 +1,96 @@
+//! `NovaCluster local`: which backends there are and how they are.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::Namespace;
+use nova_api::v1alpha1::{NovaCluster, NovaClusterStatus};
+use nova_plan::Outcome;
+use nova_plan::adapters::{capsule, vela};
+use nova_plan::child::ChildKind;
+use nova_plan::cluster::{self, Backend, Seen};
+use nova_plan::names::{LOCAL_CLUSTER, label};
+use serde_json::json;
+
+use crate::context::{CALL_TIMEOUT, Context, Tabled};
+use crate::reconcile::Reconcile;
+use crate::stop::{self, Stop};
+
+/// How often a backend that is away is asked whether it is back.
+const PROBE: Duration = Duration::from_secs(3);
+
+impl Reconcile for NovaCluster {
+    type Seen = Seen;
+
+    async fn attempt(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
+        if ctx.backends.capsule_words().is_some() {
+            probe_capsule(ctx).await;
+        }
+        let webhooks: Vec<_> = ctx.tables.webhooks.all().iter().map(|row| row.body()).collect();
+        seen.capsule = Backend {
+            installed: ctx.installed(capsule::CRD),
+            unavailable: ctx.backends.capsule_words(),
+            advice: capsule::webhook_advice(&webhooks),
+        };
+        let silent = ctx.backends.vela_silent.load(Ordering::Relaxed);
+        seen.vela = Backend {
+            installed: ctx.installed(vela::CRD),
+            unavailable: silent.then(|| "it does not act on Applications".to_owned()),
+            advice: None,
+        };
+        if seen.capsule.unavailable.is_some() {
+            ctx.queue.add_after(self.key(), PROBE);
+        }
+        match seen.outcome() {
+            Outcome::Applied => Ok(()),
+            Outcome::Stopped(problems) => Err(Stop::Problems(problems)),
+        }
+    }
+
+    async fn cleanup(&self, _: &Context, _: &mut Seen) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn judge(&self, _: &Context, seen: &Seen, _: &Outcome, now: Timestamp) -> NovaClusterStatus {
+        cluster::status(self, seen, now)
+    }
+}
+
+/// Asks Capsule's webhook about a namespace of a tenant, without changing anything.
+async fn probe_capsule(ctx: &Context) {
+    let namespaces = ctx.children(ChildKind::Namespace).all();
+    let Some(namespace) = namespaces.into_iter().find(|row| row.owner_uid().is_some() && !row.deleting()) else {
+        ctx.capsule_is_back();
+        return;
+    };
+    let name = namespace.body()["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let api: Api<Namespace> = Api::all(ctx.client.clone());
+    let patch = json!({"metadata": {"annotations": {"kubenova.io/probe": ctx.now().to_string()}}});
+    let params = PatchParams::default().dry_run();
+    let patch = Patch::Merge(&patch);
+    let silent = |error: &kube::Error| match error {
+        kube::Error::Api(status) => stop::silent_webhook(status).is_some_and(stop::is_capsule),
+        _ => true,
+    };
+    match tokio::time::timeout(CALL_TIMEOUT, api.patch(&name, &params, &patch)).await {
+        Ok(Err(error)) if silent(&error) => {}
+        Err(_) => {}
+        Ok(_) => ctx.capsule_is_back(),
+    }
+}
+
+/// Makes the object that stands for this cluster, where the platform team has not.
+pub async fn create_local(ctx: &Context) -> Result<(), kube::Error> {
+    if ctx.tables.clusters.get("", LOCAL_CLUSTER).is_some() {
+        return Ok(());
+    }
+    let mut local = NovaCluster::new(LOCAL_CLUSTER, Default::default());
+    local.metadata.labels = Some([(label::MANAGED_BY.to_owned(), nova_plan::names::MANAGED_BY.to_owned())].into());
+    let api: Api<NovaCluster> = Api::all(ctx.client.clone());
+    match api.create(&PostParams::default(), &local).await {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        other => other.map(drop),
+    }
+}

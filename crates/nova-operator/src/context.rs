@@ -1,0 +1,259 @@
+//! What every controller shares: the client, the tables, the queue, and who is well. No decisions here.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::core::GroupVersionKind;
+use kube::{Client, ResourceExt};
+use nova_api::v1alpha1::{NovaApp, NovaCluster, NovaPlan, NovaProject, NovaSandbox, NovaTenant};
+use nova_plan::adapters::{capsule, vela};
+use nova_plan::app::Leaf;
+use nova_plan::child::{ChildKind, ChildRef};
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::key::{Key, Kind};
+use crate::metrics::Metrics;
+use crate::observe::{Row, Seen, Table};
+use crate::queue::{Lane, Queue};
+
+/// Longest wait for one answer of the API server. kube has no read timeout of its own.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A leaf of an app, as kept in its table.
+#[derive(Debug, Clone)]
+pub struct LeafRow {
+    /// Resource version.
+    pub version: u64,
+    /// What it is and how it is.
+    pub leaf: Arc<Leaf>,
+}
+
+impl Seen for LeafRow {
+    fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+/// Everything that is watched.
+#[derive(Debug, Default)]
+pub struct Tables {
+    /// `NovaClusters`.
+    pub clusters: Arc<Table<Arc<NovaCluster>>>,
+    /// `NovaPlans`.
+    pub plans: Arc<Table<Arc<NovaPlan>>>,
+    /// `NovaTenants`.
+    pub tenants: Arc<Table<Arc<NovaTenant>>>,
+    /// `NovaProjects`.
+    pub projects: Arc<Table<Arc<NovaProject>>>,
+    /// `NovaSandboxes`.
+    pub sandboxes: Arc<Table<Arc<NovaSandbox>>>,
+    /// `NovaApps`.
+    pub apps: Arc<Table<Arc<NovaApp>>>,
+    /// Children, a table for each kind.
+    pub children: HashMap<ChildKind, Arc<Table<Row>>>,
+    /// Pods, workloads and claims of apps; the name is `<app>/<kind>/<name>`.
+    pub leaves: Vec<(&'static str, Arc<Table<LeafRow>>)>,
+    /// Vela's component definitions.
+    pub definitions: Arc<Table<Row>>,
+    /// CRDs, by name.
+    pub crds: Arc<Table<Row>>,
+    /// Webhook configurations.
+    pub webhooks: Arc<Table<Row>>,
+}
+
+/// A table of each Nova kind, for generic code.
+pub trait Tabled: nova_api::NovaKind {
+    /// The kind as a key has it.
+    const KEY: Kind;
+
+    /// Its table.
+    fn table(tables: &Tables) -> &Arc<Table<Arc<Self>>>;
+
+    /// The key of an object.
+    fn key(&self) -> Key {
+        Key::new(Self::KEY, &self.namespace().unwrap_or_default(), &self.name_any())
+    }
+}
+
+macro_rules! tabled {
+    ($($type:ident, $kind:ident, $field:ident;)+) => {$(
+        impl Tabled for $type {
+            const KEY: Kind = Kind::$kind;
+
+            fn table(tables: &Tables) -> &Arc<Table<Arc<Self>>> {
+                &tables.$field
+            }
+        }
+    )+};
+}
+
+tabled! {
+    NovaCluster, Cluster, clusters;
+    NovaPlan, Plan, plans;
+    NovaTenant, Tenant, tenants;
+    NovaProject, Project, projects;
+    NovaSandbox, Sandbox, sandboxes;
+    NovaApp, App, apps;
+}
+
+/// What all controllers share.
+pub struct Context {
+    /// Without kube's own retries: the queue retries.
+    pub client: Client,
+    /// What was seen.
+    pub tables: Tables,
+    /// What is to be done.
+    pub queue: Arc<Queue>,
+    /// When to try again.
+    pub backoff: Backoff,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Which backends answer.
+    pub backends: Backends,
+    /// Live Nova objects by UID.
+    pub owners: Mutex<HashMap<String, Key>>,
+    /// Id of the trace that the caller is in, as hex; empty outside of one.
+    pub request_id: fn() -> String,
+}
+
+impl Context {
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    /// Dynamic API for a child.
+    #[must_use]
+    pub fn api(&self, at: &ChildRef) -> Api<DynamicObject> {
+        let resource = resource(at.kind);
+        if at.kind.cluster_scoped() {
+            Api::all_with(self.client.clone(), &resource)
+        } else {
+            Api::namespaced_with(self.client.clone(), &at.namespace, &resource)
+        }
+    }
+
+    /// Table of a kind of child.
+    #[must_use]
+    pub fn children(&self, kind: ChildKind) -> &Arc<Table<Row>> {
+        // Tables are made for every kind at start.
+        self.tables.children.get(&kind).expect("a table because ChildKind::ALL has every kind")
+    }
+
+    /// A child as last seen.
+    #[must_use]
+    pub fn child(&self, at: &ChildRef) -> Option<Row> {
+        self.children(at.kind).get(&at.namespace, &at.name)
+    }
+
+    /// The Nova object that has a UID, if it is alive.
+    #[must_use]
+    pub fn owner(&self, uid: &str) -> Option<Key> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
+    }
+
+    /// True when a CRD is installed.
+    #[must_use]
+    pub fn installed(&self, crd: &str) -> bool {
+        self.tables.crds.get("", crd).is_some_and(|row| !row.deleting())
+    }
+
+    /// A write failed because Capsule's webhook did not answer, in the API server's words.
+    pub fn capsule_is_away(&self, words: &str) {
+        let mut capsule = self.backends.capsule.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = capsule.is_none();
+        *capsule = Some(nova_api::conditions::clip(words, 500));
+        drop(capsule);
+        if news {
+            tracing::warn!(adapter = capsule::COMPONENT, words, "capsule does not answer");
+            self.tell_everyone();
+        }
+    }
+
+    /// Capsule answers again: what failed meanwhile is tried at once.
+    pub fn capsule_is_back(&self) {
+        let was = self.backends.capsule.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if was.is_some() {
+            tracing::info!(adapter = capsule::COMPONENT, "capsule answers again");
+            self.tell_everyone();
+            self.queue.flush();
+        }
+    }
+
+    fn tell_everyone(&self) {
+        self.queue.add(Key::cluster(), Lane::Edit);
+        for tenant in self.tables.tenants.all() {
+            self.queue.add(tenant.key(), Lane::Edit);
+        }
+    }
+
+    /// Vela has acted on an Application.
+    pub fn vela_acted(&self) {
+        *self.backends.vela_acted.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        if self.backends.vela_silent.swap(false, Ordering::Relaxed) {
+            tracing::info!(adapter = vela::COMPONENT, "vela answers again");
+            self.queue.add(Key::cluster(), Lane::Edit);
+        }
+    }
+
+    /// How long Vela may still be silent about work that waits since `since`, before that is a fault.
+    /// It works through a long line of Applications one after the other, so any sign of life counts.
+    #[must_use]
+    pub fn vela_patience(&self, since: Instant) -> Duration {
+        let acted = *self.backends.vela_acted.lock().unwrap_or_else(PoisonError::into_inner);
+        VELA_SILENCE.saturating_sub(acted.max(since).elapsed())
+    }
+
+    /// Vela has been silent for too long.
+    pub fn vela_is_silent(&self) {
+        if !self.backends.vela_silent.swap(true, Ordering::Relaxed) {
+            tracing::warn!(adapter = vela::COMPONENT, "vela does not act on Applications");
+            self.queue.add(Key::cluster(), Lane::Edit);
+        }
+    }
+}
+
+/// Silence after which Vela counts as away. Its reaction to a new Application takes well below a second.
+pub const VELA_SILENCE: Duration = Duration::from_secs(8);
+
+/// Which backends answer, as far as our own requests have shown.
+#[derive(Debug)]
+pub struct Backends {
+    /// Why Capsule does not answer; none while it does.
+    pub capsule: Mutex<Option<String>>,
+    /// When Vela last acted on any Application.
+    pub vela_acted: Mutex<Instant>,
+    /// Vela has been silent for too long.
+    pub vela_silent: AtomicBool,
+}
+
+impl Default for Backends {
+    fn default() -> Self {
+        Self {
+            capsule: Mutex::default(),
+            vela_acted: Mutex::new(Instant::now()),
+            vela_silent: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Backends {
+    /// Why Capsule does not answer.
+    #[must_use]
+    pub fn capsule_words(&self) -> Option<String> {
+        self.capsule.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The resource of a kind of child; no discovery, because the versions are pinned.
+#[must_use]
+pub fn resource(kind: ChildKind) -> ApiResource {
+    let (group, version, kind, plural) = kind.gvk();
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+}

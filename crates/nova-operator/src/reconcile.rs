@@ -1,0 +1,117 @@
+//! One pass over one object, the same for every kind: look, try, tell, and say when to look again.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use nova_api::NovaStatus;
+use nova_plan::Outcome;
+
+use crate::context::{Context, Tabled};
+use crate::key::Key;
+use crate::stop::Stop;
+
+/// Looks again at work in progress, in case the event that ends it got lost.
+const WHILE_IN_PROGRESS: Duration = Duration::from_secs(5);
+/// Looks again at everything, for the same reason. Costs no request where nothing differs.
+const RESYNC: Duration = Duration::from_secs(600);
+
+/// What a kind has to say; the pass itself is the same for all.
+pub trait Reconcile: Tabled {
+    /// What status shows besides the outcome.
+    type Seen: Default + Send;
+
+    /// Makes the object so. Facts for the status go into `seen` as they are found.
+    fn attempt(&self, ctx: &Context, seen: &mut Self::Seen) -> impl Future<Output = Result<(), Stop>> + Send;
+
+    /// Takes everything away that the finalizer stands for; `Ok` when it is gone.
+    fn cleanup(&self, ctx: &Context, seen: &mut Self::Seen) -> impl Future<Output = Result<(), Stop>> + Send;
+
+    /// The whole status.
+    fn judge(&self, ctx: &Context, seen: &Self::Seen, outcome: &Outcome, now: Timestamp) -> Self::Status;
+}
+
+/// Runs a pass over the object that `key` names. Returns a word for the metrics.
+pub async fn pass<K: Reconcile>(ctx: &Context, key: &Key) -> &'static str {
+    let Some(object) = K::table(&ctx.tables).get(&key.namespace, &key.name) else {
+        ctx.backoff.reset(key);
+        return "gone";
+    };
+    let deleting = object.meta().deletion_timestamp.is_some();
+    let mut seen = K::Seen::default();
+    let result = if deleting {
+        match object.cleanup(ctx, &mut seen).await {
+            Ok(()) => {
+                ctx.backoff.reset(key);
+                return match ctx.release(object.as_ref()).await {
+                    Ok(()) => "deleted",
+                    Err(_) => {
+                        ctx.queue.add_after(key.clone(), ctx.backoff.failed(key));
+                        "retry"
+                    }
+                };
+            }
+            Err(stop) => Err(stop),
+        }
+    } else {
+        object.attempt(ctx, &mut seen).await
+    };
+    let outcome = match result {
+        Ok(()) => Outcome::Applied,
+        Err(Stop::Problem(problem)) => Outcome::Stopped(vec![*problem]),
+        Err(Stop::Problems(problems)) => Outcome::Stopped(problems),
+        Err(Stop::Again(moment)) => {
+            ctx.queue.add_after(key.clone(), ctx.backoff.again(key, moment));
+            return "again";
+        }
+    };
+    tell(ctx, key, object.as_ref(), &seen, &outcome).await
+}
+
+async fn tell<K: Reconcile>(ctx: &Context, key: &Key, was: &K, seen: &K::Seen, outcome: &Outcome) -> &'static str {
+    // The pass may have written to the object itself; a namesake created meanwhile gets a pass of its own.
+    let Some(object) = K::table(&ctx.tables).get(&key.namespace, &key.name) else { return "gone" };
+    if object.meta().uid != was.meta().uid {
+        return "gone";
+    }
+    let status = object.judge(ctx, seen, outcome, ctx.status_time());
+    let before = object.status().map(|s| s.core().clone());
+    match ctx.write_status(object.as_ref(), &status).await {
+        Ok(true) => ctx.report(object.as_ref(), before.as_ref(), status.core()).await,
+        Ok(false) => {}
+        Err(Stop::Again(moment)) => {
+            ctx.queue.add_after(key.clone(), ctx.backoff.again(key, moment));
+            return "again";
+        }
+        Err(stop) => {
+            tracing::warn!(object = %key, ?stop, "status could not be written; it is tried again");
+            ctx.queue.add_after(key.clone(), ctx.backoff.failed(key));
+            return "retry";
+        }
+    }
+    let (delay, word) = match outcome {
+        Outcome::Applied => {
+            ctx.backoff.reset(key);
+            (RESYNC, "ready")
+        }
+        Outcome::Stopped(problems) if problems.iter().all(|p| p.terminal) => {
+            ctx.backoff.reset(key);
+            (RESYNC, "stalled")
+        }
+        Outcome::Stopped(problems) if problems.iter().all(nova_plan::Problem::is_progress) => {
+            ctx.backoff.reset(key);
+            (WHILE_IN_PROGRESS, "progress")
+        }
+        Outcome::Stopped(_) => (ctx.backoff.failed(key), "waiting"),
+    };
+    ctx.queue.add_after(key.clone(), delay);
+    word
+}
+
+/// Times a pass and counts it.
+pub async fn measured<K: Reconcile>(ctx: &Context, key: &Key) {
+    let start = Instant::now();
+    let outcome = pass::<K>(ctx, key).await;
+    let took = start.elapsed();
+    ctx.metrics.reconciled(K::KEY.as_str(), outcome, took);
+    tracing::debug!(outcome, took_ms = took.as_millis(), "pass");
+}

@@ -1,0 +1,198 @@
+//! Start, work, stop: watches first, then workers, and at the end what is in flight is finished.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::FutureExt;
+use kube::Client;
+use nova_api::v1alpha1::{NovaApp, NovaCluster, NovaPlan, NovaProject, NovaSandbox, NovaTenant};
+use nova_plan::child::ChildKind;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use crate::backoff::Backoff;
+use crate::context::{Backends, Context, Tables};
+use crate::key::{Key, Kind};
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+use crate::reconcile::measured;
+use crate::watches::{self, LEAVES};
+
+/// Objects worked on at once, all kinds together.
+const IN_FLIGHT: usize = 32;
+/// Longest pass over one object.
+const PASS: Duration = Duration::from_secs(60);
+
+/// How the operator is run.
+#[derive(Clone)]
+pub struct Settings {
+    /// Client of the operator's identity. Turn kube's own retries off: the queue retries.
+    pub client: Client,
+    /// Id of the current trace, as hex; empty where there is none.
+    pub request_id: fn() -> String,
+    /// Fills the `request_id` of a pass into its span.
+    pub mark: fn(&tracing::Span),
+}
+
+/// The operator.
+pub struct Operator {
+    ctx: Arc<Context>,
+    ready: Arc<AtomicBool>,
+    mark: fn(&tracing::Span),
+}
+
+impl Operator {
+    /// Prepares an operator; nothing happens before [`Operator::run`].
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let tables = Tables {
+            children: ChildKind::ALL.into_iter().map(|kind| (kind, Arc::default())).collect(),
+            leaves: LEAVES.iter().map(|(_, _, kind, _)| (*kind, Arc::default())).collect(),
+            ..Tables::default()
+        };
+        let ctx = Context {
+            client: settings.client,
+            tables,
+            queue: Arc::new(Queue::default()),
+            backoff: Backoff::default(),
+            metrics: Arc::new(Metrics::default()),
+            backends: Backends::default(),
+            owners: Mutex::new(HashMap::new()),
+            request_id: settings.request_id,
+        };
+        Self { ctx: Arc::new(ctx), ready: Arc::default(), mark: settings.mark }
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.ctx.metrics.clone()
+    }
+
+    /// True from the moment when every kind was listed once.
+    #[must_use]
+    pub fn ready(&self) -> Arc<AtomicBool> {
+        self.ready.clone()
+    }
+
+    /// Works until `stop` resolves, then finishes what is in flight, at most for `grace`.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send, grace: Duration) {
+        let mut watching = JoinSet::new();
+        watches::start(&self.ctx, &mut watching);
+        let work = async {
+            self.synced().await;
+            let mut optional = watches::Optional::default();
+            optional.start(&self.ctx, &mut watching);
+            for table in optional.tables(&self.ctx) {
+                table.synced().await;
+            }
+            if self.ctx.tables.definitions.count("vela-system") == 0 && self.ctx.installed(nova_plan::adapters::vela::CRD) {
+                self.ctx.tables.definitions.synced().await;
+            }
+            if let Err(error) = crate::cluster::create_local(&self.ctx).await {
+                tracing::warn!(%error, "NovaCluster local could not be created; it can be applied by hand");
+            }
+            self.ready.store(true, Ordering::Relaxed);
+            tracing::info!(queued = self.ctx.queue.depth(), "every kind is listed; work begins");
+            let mut look = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                look.tick().await;
+                optional.start(&self.ctx, &mut watching);
+            }
+        };
+        let mut passes = JoinSet::new();
+        tokio::select! {
+            () = stop => {}
+            () = work => {}
+            () = self.workers(&mut passes) => {}
+        }
+        self.ready.store(false, Ordering::Relaxed);
+        self.ctx.queue.close();
+        tracing::info!(in_flight = passes.len(), "stopping");
+        let finish = async { while passes.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace, finish).await.is_err() {
+            tracing::warn!("what was in flight did not finish in time and is given up; it is planned anew at the next start");
+        }
+    }
+
+    async fn synced(&self) {
+        let tables = &self.ctx.tables;
+        tables.clusters.synced().await;
+        tables.plans.synced().await;
+        tables.tenants.synced().await;
+        tables.projects.synced().await;
+        tables.sandboxes.synced().await;
+        tables.apps.synced().await;
+        tables.crds.synced().await;
+        tables.webhooks.synced().await;
+        for (kind, table) in &tables.children {
+            if !matches!(kind, ChildKind::CapsuleTenant | ChildKind::Application) {
+                table.synced().await;
+            }
+        }
+        for (_, table) in &tables.leaves {
+            table.synced().await;
+        }
+    }
+
+    /// Takes keys from the queue once everything was listed; never more than the bound at once.
+    async fn workers(&self, passes: &mut JoinSet<()>) {
+        while !self.ready.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let places = Arc::new(Semaphore::new(IN_FLIGHT));
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let Some(key) = self.ctx.queue.next().await else { return };
+            while passes.try_join_next().is_some() {}
+            let ctx = self.ctx.clone();
+            let mark = self.mark;
+            passes.spawn(async move {
+                one(&ctx, &key, mark).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+/// One pass, in a span of its own; a panic or a hang in it concerns this object only.
+async fn one(ctx: &Context, key: &Key, mark: fn(&tracing::Span)) {
+    let span = tracing::info_span!(
+        "reconcile",
+        controller = key.kind.as_str(),
+        object = %key,
+        tenant = key.tenant_name(),
+        request_id = tracing::field::Empty,
+    );
+    mark(&span);
+    ctx.metrics.in_flight(1);
+    let pass = AssertUnwindSafe(dispatch(ctx, key)).catch_unwind();
+    let ended = tokio::time::timeout(PASS, pass).instrument(span.clone()).await;
+    ctx.metrics.in_flight(-1);
+    let broken = match ended {
+        Ok(Ok(())) => None,
+        Ok(Err(_)) => Some("panicked"),
+        Err(_) => Some("took too long"),
+    };
+    if let Some(how) = broken {
+        span.in_scope(|| tracing::error!(how, "pass did not end well; it is tried again"));
+        ctx.metrics.reconciled(key.kind.as_str(), "broken", PASS);
+        ctx.queue.add_after(key.clone(), ctx.backoff.failed(key));
+    }
+    ctx.queue.done(key);
+}
+
+async fn dispatch(ctx: &Context, key: &Key) {
+    match key.kind {
+        Kind::Cluster => measured::<NovaCluster>(ctx, key).await,
+        Kind::Plan => measured::<NovaPlan>(ctx, key).await,
+        Kind::Tenant => measured::<NovaTenant>(ctx, key).await,
+        Kind::Project => measured::<NovaProject>(ctx, key).await,
+        Kind::Sandbox => measured::<NovaSandbox>(ctx, key).await,
+        Kind::App => measured::<NovaApp>(ctx, key).await,
+    }
+}

@@ -1,0 +1,57 @@
+//! `NovaSandbox`: a namespace that developers may edit.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use nova_api::v1alpha1::{NovaSandbox, NovaSandboxStatus};
+use nova_plan::Outcome;
+use nova_plan::names::{SandboxName, TenantName};
+use nova_plan::sandbox::{self, References, Seen};
+
+use crate::context::Context;
+use crate::key::Kind;
+use crate::reconcile::Reconcile;
+use crate::stop::Stop;
+use crate::workspace;
+
+/// The namespace of a sandbox, by the names alone.
+fn namespace_of(sandbox: &NovaSandbox) -> Option<String> {
+    let tenant = TenantName::from_home(&sandbox.namespace()?)?;
+    Some(tenant.sandbox_namespace(&SandboxName::parse(&sandbox.name_any()).ok()?))
+}
+
+fn look(ctx: &Context, sandbox: &NovaSandbox, seen: &mut Seen) {
+    let Some(namespace) = namespace_of(sandbox) else { return };
+    seen.quota = workspace::quota(ctx, &namespace);
+    seen.namespace = Some(namespace);
+}
+
+impl Reconcile for NovaSandbox {
+    type Seen = Seen;
+
+    async fn attempt(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
+        look(ctx, self, seen);
+        let home = self.namespace().unwrap_or_default();
+        let me = format!("NovaSandbox {home}/{}", self.name_any());
+        let (tenant, capsule) = workspace::surroundings(ctx, &home, &me)?;
+        let age = |s: &NovaSandbox| (s.creation_timestamp().map(|c| c.0), s.name_any());
+        let older = ctx.tables.sandboxes.within(&home, "").iter().filter(|s| age(s) < age(self)).count();
+        let valid = sandbox::validate(self, References { tenant: &tenant, older })?;
+        ctx.hold(self).await?;
+        let children = sandbox::build(&valid, capsule.uid());
+        let namespace = workspace::apply(ctx, Kind::Sandbox, &valid.owner.uid, children).await?;
+        match workspace::capsule_problem(ctx, &tenant, &capsule, &namespace, &valid.namespace) {
+            Some(problem) => Err(problem.into()),
+            None => Ok(()),
+        }
+    }
+
+    async fn cleanup(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
+        look(ctx, self, seen);
+        let Some(namespace) = namespace_of(self) else { return Ok(()) };
+        workspace::remove(ctx, &namespace, &self.uid().unwrap_or_default()).await
+    }
+
+    fn judge(&self, _: &Context, seen: &Seen, outcome: &Outcome, now: Timestamp) -> NovaSandboxStatus {
+        sandbox::status(self, seen, outcome, now)
+    }
+}

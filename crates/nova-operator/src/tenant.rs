@@ -1,0 +1,299 @@
+//! `NovaTenant`: Capsule tenant, home namespace, and the plan divided over the tenant's namespaces.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
+use nova_api::conditions::{Code, ConditionType, Reason};
+use nova_api::v1alpha1::{DeletionPolicy, NovaApp, NovaProject, NovaSandbox, NovaTenant, NovaTenantStatus};
+use nova_plan::adapters::capsule::{self, Answer};
+use nova_plan::child::{Child, ChildKind, ChildRef, Ownership, ownership};
+use nova_plan::division::{Hard, Member, divide};
+use nova_plan::names::{LOCAL_CLUSTER, QUOTA, TenantName, binding_name, role};
+use nova_plan::namespace::{Place, amounts_at, hard};
+use nova_plan::tenant::{self, References, Seen, ValidTenant, plan_in_force, unknown_default_plan};
+use nova_plan::{Outcome, Problem};
+use serde_json::{Value, json};
+
+use crate::cleanup::{DELETING, blocked, names};
+use crate::context::{CALL_TIMEOUT, Context};
+use crate::key::Kind;
+use crate::observe::Row;
+use crate::reconcile::Reconcile;
+use crate::stop::{self, Doing, Stop};
+
+/// Checks a tenant against what the tables hold; no request.
+pub fn valid(ctx: &Context, tenant: &NovaTenant) -> Result<ValidTenant, Problem> {
+    let cluster = ctx.tables.clusters.get("", LOCAL_CLUSTER);
+    let plan = plan_in_force(tenant, cluster.as_deref()).and_then(|(name, _)| ctx.tables.plans.get("", name));
+    let group = |t: &NovaTenant| t.spec.dev_group.clone().unwrap_or_else(|| format!("{}-devs", t.name_any()));
+    let age = |t: &NovaTenant| (t.creation_timestamp().map(|c| c.0), t.name_any());
+    let mine = group(tenant);
+    let others = ctx.tables.tenants.all();
+    let holder = others.iter().find(|t| t.uid() != tenant.uid() && group(t) == mine && age(t) < age(tenant));
+    let refs = References {
+        plan: plan.as_deref(),
+        cluster: cluster.as_deref(),
+        dev_group_holder: holder.and_then(|t| t.metadata.name.as_deref()),
+    };
+    if let Some(plan) = unknown_default_plan(tenant, &refs) {
+        tracing::warn!(plan, "the cluster's default plan does not exist; the tenant has no quota");
+    }
+    tenant::validate(tenant, &refs)
+}
+
+/// Something a tenant has a namespace for.
+struct Workspace {
+    namespace: String,
+    uid: String,
+    own: Hard,
+    age: (Option<Timestamp>, String),
+}
+
+fn workspaces(ctx: &Context, name: &TenantName) -> Vec<Workspace> {
+    use nova_plan::names::{ProjectName, SandboxName};
+    let home = name.home();
+    let projects = ctx.tables.projects.within(&home, "").into_iter().filter_map(|p| {
+        let namespace = name.app_namespace(&ProjectName::parse(&p.name_any()).ok()?);
+        let age = (p.creation_timestamp().map(|c| c.0), namespace.clone());
+        Some(Workspace { namespace, uid: p.uid()?, own: hard(p.spec.quotas.as_ref()), age })
+    });
+    let sandboxes = ctx.tables.sandboxes.within(&home, "").into_iter().filter_map(|s| {
+        let namespace = name.sandbox_namespace(&SandboxName::parse(&s.name_any()).ok()?);
+        let age = (s.creation_timestamp().map(|c| c.0), namespace.clone());
+        Some(Workspace { namespace, uid: s.uid()?, own: hard(s.spec.quotas.as_ref()), age })
+    });
+    let mut all: Vec<Workspace> = projects.chain(sandboxes).collect();
+    all.sort_by(|a, b| a.age.cmp(&b.age));
+    all
+}
+
+/// Everything that holds, or is to hold, a share of the tenant's quota.
+fn members(ctx: &Context, name: &TenantName) -> Vec<Member> {
+    let share = |namespace: &str, own: Hard, writable: bool| {
+        let quota = ctx.children(ChildKind::ResourceQuota).get(namespace, QUOTA).map(|row| row.body());
+        let quota = quota.unwrap_or_default();
+        Member {
+            namespace: namespace.to_owned(),
+            own,
+            asked: amounts_at(&quota, "/spec/hard"),
+            enforced: amounts_at(&quota, "/status/hard"),
+            used: amounts_at(&quota, "/status/used"),
+            writable,
+        }
+    };
+    let mut members = Vec::new();
+    for workspace in workspaces(ctx, name) {
+        let namespace = ctx.children(ChildKind::Namespace).get("", &workspace.namespace);
+        let Some(row) = namespace.filter(|row| row.owner_uid() == Some(&workspace.uid)) else { continue };
+        let manager = binding_name(role::NAMESPACE_MANAGER);
+        let bound = ctx.children(ChildKind::RoleBinding).get(&workspace.namespace, &manager).is_some();
+        members.push(share(&workspace.namespace, workspace.own, bound && !row.deleting()));
+    }
+    members
+}
+
+impl Reconcile for NovaTenant {
+    type Seen = Seen;
+
+    async fn attempt(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
+        count(ctx, self, seen);
+        let tenant = valid(ctx, self)?;
+        seen.plan.clone_from(&tenant.plan);
+        seen.total.clone_from(&tenant.quota);
+        if !ctx.installed(capsule::CRD) {
+            return Err(capsule_missing().into());
+        }
+        if !ctx.children(ChildKind::CapsuleTenant).is_synced() {
+            return Err(Stop::Again(stop::MOMENT));
+        }
+        ctx.hold(self).await?;
+        let row = ctx.apply(Kind::Tenant, ConditionType::TenantSynced, &tenant::capsule(&tenant, true)).await?;
+        apply_children(ctx, tenant::build(&tenant, row.uid())).await?;
+        let mut problems = divide_quota(ctx, &tenant, seen).await?;
+        problems.extend(capsule_problem(ctx, &tenant, &row));
+        if problems.is_empty() { Ok(()) } else { Err(Stop::Problems(problems)) }
+    }
+
+    async fn cleanup(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
+        count(ctx, self, seen);
+        let Ok(name) = TenantName::parse(&self.name_any()) else { return Ok(()) };
+        empty(ctx, self, &name).await?;
+        let home = name.home();
+        let uid = self.uid().unwrap_or_default();
+        for cluster_role in [role::TENANT_OWNER, role::HOME_READER] {
+            let at = ChildRef {
+                kind: ChildKind::RoleBinding,
+                namespace: home.clone(),
+                name: binding_name(cluster_role),
+            };
+            ctx.remove(&at, &uid).await?;
+        }
+        let at = ChildRef { kind: ChildKind::Namespace, namespace: String::new(), name: home };
+        ctx.remove(&at, &uid).await?;
+        remove_capsule_tenant(ctx, name.as_str(), &uid).await
+    }
+
+    fn judge(&self, _: &Context, seen: &Seen, outcome: &Outcome, now: Timestamp) -> NovaTenantStatus {
+        tenant::status(self, seen, outcome, now)
+    }
+}
+
+/// Capsule's CRDs are not there.
+pub fn capsule_missing() -> Problem {
+    let object = format!("CustomResourceDefinition {}", capsule::CRD);
+    Problem::new(ConditionType::DependenciesMet, Reason::CapabilityMissing, object, "Capsule is not installed")
+        .code(Code::Kn422)
+        .fix("install Capsule; this goes on by itself then")
+}
+
+fn count(ctx: &Context, tenant: &NovaTenant, seen: &mut Seen) {
+    let home = format!("tn-{}", tenant.name_any());
+    let projects = ctx.tables.projects.within(&home, "");
+    seen.apps = projects.iter().map(|p| ctx.tables.apps.count(&format!("{home}-app-{}", p.name_any()))).sum();
+    seen.projects = projects.len();
+    seen.sandboxes = ctx.tables.sandboxes.count(&home);
+}
+
+/// Applied in this order: what limits the namespace comes before the first person may enter it.
+async fn apply_children(ctx: &Context, children: tenant::Children) -> Result<(), Stop> {
+    let tenant::Children { home, manager, quota, network_policies, gitops, bindings } = children;
+    let apply = async |stage, child: &Child| ctx.apply(Kind::Tenant, stage, child).await;
+    apply(ConditionType::NamespacesReady, &home).await?;
+    apply(ConditionType::NamespacesReady, &manager).await?;
+    apply(ConditionType::NamespacesReady, &quota).await?;
+    for policy in &network_policies {
+        apply(ConditionType::NamespacesReady, policy).await?;
+    }
+    apply(ConditionType::AccessReady, &gitops).await?;
+    for binding in &bindings {
+        apply(ConditionType::AccessReady, binding).await?;
+    }
+    Ok(())
+}
+
+/// Writes the next step of the division; what does not fit is told, not an error.
+async fn divide_quota(ctx: &Context, tenant: &ValidTenant, seen: &mut Seen) -> Result<Vec<Problem>, Stop> {
+    let members = members(ctx, &tenant.name);
+    let division = divide(&tenant.quota, &members);
+    let mut problems = Vec::new();
+    for member in members.iter().filter(|m| m.writable) {
+        let place = Place { namespace: &member.namespace, owner: &tenant.owner };
+        let quota = place.quota(&division.next[&member.namespace]);
+        match ctx.apply(Kind::Tenant, ConditionType::NamespacesReady, &quota).await {
+            Ok(_) => {}
+            // One namespace in trouble does not hold up the others.
+            Err(Stop::Problem(problem)) => problems.push(*problem),
+            Err(stop) => return Err(stop),
+        }
+    }
+    seen.allocated = members.iter().map(|m| division.next[&m.namespace].clone()).collect();
+    seen.used = members.into_iter().map(|m| m.used).collect();
+    if problems.is_empty() {
+        problems = division.problems();
+    }
+    Ok(problems)
+}
+
+/// What Capsule says of the tenant and of its home namespace.
+fn capsule_problem(ctx: &Context, tenant: &ValidTenant, row: &Row) -> Option<Problem> {
+    let at = tenant::capsule_ref(tenant.name.as_str());
+    let problem = |reason, message: &str| {
+        Problem::new(ConditionType::TenantSynced, reason, &at, message)
+            .fix("see what Capsule says: kubectl describe tenants.capsule.clastix.io, and whether it runs: kubectl -n capsule-system get pods")
+    };
+    if let Some(words) = ctx.backends.capsule_words() {
+        return Some(problem(Reason::BackendUnavailable, &format!("Capsule does not answer: {words}")).code(Code::Kn503));
+    }
+    let live = row.body();
+    let status = capsule::status(&live);
+    let generation = live.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
+    let home = ctx.children(ChildKind::Namespace).get("", &tenant.name.home())?;
+    match (status.tenant(generation), status.namespace(&tenant.name.home(), home.uid())) {
+        (Answer::Ready, Answer::Ready) => None,
+        (Answer::Failed(words), _) | (_, Answer::Failed(words)) => {
+            Some(problem(Reason::BackendUnavailable, &words).code(Code::Kn503))
+        }
+        _ => Some(Problem::progress(ConditionType::TenantSynced, &at, "Capsule has not taken it in yet")),
+    }
+}
+
+/// Block refuses while anything is inside; Cascade deletes apps first, then projects and sandboxes.
+async fn empty(ctx: &Context, tenant: &NovaTenant, name: &TenantName) -> Result<(), Stop> {
+    let home = name.home();
+    let projects: Vec<NovaProject> = ctx.inside(&home).await?;
+    let sandboxes: Vec<NovaSandbox> = ctx.inside(&home).await?;
+    if tenant.spec.deletion_policy == DeletionPolicy::Block {
+        let first = projects.first().map(|p| format!("NovaProject {home}/{}", p.name_any()));
+        let first = first.or_else(|| sandboxes.first().map(|s| format!("NovaSandbox {home}/{}", s.name_any())));
+        let Some(first) = first else { return Ok(()) };
+        let message = format!(
+            "the tenant still has projects [{}] and sandboxes [{}], and its deletionPolicy is Block",
+            names(&projects),
+            names(&sandboxes)
+        );
+        let fix = format!("delete them, or set spec.deletionPolicy of NovaTenant {name} to Cascade");
+        return Err(blocked(first, message, fix).into());
+    }
+    for project in &projects {
+        let namespace = format!("{home}-app-{}", project.name_any());
+        let apps: Vec<NovaApp> = ctx.inside(&namespace).await?;
+        ctx.cascade(&apps).await?;
+        ctx.applications_gone(&namespace).await?;
+    }
+    ctx.cascade(&projects).await?;
+    ctx.cascade(&sandboxes).await
+}
+
+/// Takes the protection off, then deletes the Capsule tenant: the last step, when nothing is in it any more.
+async fn remove_capsule_tenant(ctx: &Context, name: &str, uid: &str) -> Result<(), Stop> {
+    if !ctx.installed(capsule::CRD) {
+        return Ok(());
+    }
+    let at = tenant::capsule_ref(name);
+    let Some(live) = ctx.live(DELETING, &at).await? else { return Ok(()) };
+    let protected = live.pointer("/spec/preventDeletion") == Some(&json!(true));
+    if ownership(&live, uid) == Ownership::Ours && protected {
+        let patch = json!({
+            "metadata": {"resourceVersion": live.pointer("/metadata/resourceVersion")},
+            "spec": {"preventDeletion": false},
+        });
+        let params = PatchParams { field_manager: Some(Kind::Tenant.manager().to_owned()), ..PatchParams::default() };
+        let object = at.to_string();
+        let doing = Doing { stage: DELETING, object: &object };
+        let patch = Patch::Merge(&patch);
+        match tokio::time::timeout(CALL_TIMEOUT, ctx.api(&at).patch(name, &params, &patch)).await {
+            Err(_) => return Err(stop::timed_out(doing)),
+            Ok(Err(error)) => return Err(ctx.failed(&error, doing)),
+            Ok(Ok(_)) => {}
+        }
+    }
+    ctx.remove(&at, uid).await
+}
+
+/// The tenant in whose home namespace an object is, if the namespace is that tenant's.
+pub fn of_home(ctx: &Context, namespace: &str, me: &str) -> Result<Arc<NovaTenant>, Problem> {
+    let stage = ConditionType::DependenciesMet;
+    let name = TenantName::from_home(namespace);
+    let tenant = name.as_ref().and_then(|n| ctx.tables.tenants.get("", n.as_str()));
+    let home = ctx.children(ChildKind::Namespace).get("", namespace);
+    match (name, tenant, home) {
+        (Some(_), Some(tenant), Some(home)) if home.owner_uid() == tenant.uid().as_deref() => {
+            if tenant.metadata.deletion_timestamp.is_some() {
+                let what = format!("NovaTenant {}", tenant.name_any());
+                return Err(Problem::missing(stage, what, "it is being deleted"));
+            }
+            Ok(tenant)
+        }
+        (Some(name), _, _) => Err(Problem::missing(
+            stage,
+            format!("NovaTenant {name}"),
+            format!("it does not exist, or {namespace} is not its home namespace yet"),
+        )
+        .fix(format!("create NovaTenant {name}; this goes on by itself then"))),
+        (None, _, _) => Err(Problem::invalid(stage, me, format!("{namespace} is no home namespace of a tenant"))
+            .code(Code::Kn403)
+            .fix("create it in tn-<tenant>")),
+    }
+}

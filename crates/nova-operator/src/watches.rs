@@ -1,0 +1,200 @@
+//! Every watch of the operator: one for each kind, selected by label and stripped where that is enough.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::core::{DeserializeGuard, GroupVersionKind, PartialObjectMeta, ResourceExt};
+use kube::runtime::watcher::Config;
+use nova_plan::adapters::workload::health;
+use nova_plan::adapters::{capsule, vela};
+use nova_plan::app::Leaf;
+use nova_plan::child::ChildKind;
+use nova_plan::names::{MANAGED_SELECTOR, label};
+use tokio::task::JoinSet;
+
+use crate::context::{Context, LeafRow, Tabled, resource};
+use crate::observe::{Change, Place, Row, Table, place_of, version_of, watch};
+
+/// Objects of one page of a list: small enough that a page's memory is given back.
+const PAGE: u32 = 250;
+
+/// Kinds that can be the leaf of an app: group, version, kind, plural.
+pub const LEAVES: [(&str, &str, &str, &str); 6] = [
+    ("", "v1", "Pod", "pods"),
+    ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
+    ("apps", "v1", "Deployment", "deployments"),
+    ("apps", "v1", "StatefulSet", "statefulsets"),
+    ("apps", "v1", "DaemonSet", "daemonsets"),
+    ("batch", "v1", "Job", "jobs"),
+];
+
+fn everything() -> Config {
+    Config::default().page_size(PAGE)
+}
+
+/// Watches whose CRD may come later, with the CRD's name.
+const OPTIONAL: [(ChildKind, &str); 2] =
+    [(ChildKind::CapsuleTenant, capsule::CRD), (ChildKind::Application, vela::CRD)];
+
+/// Starts what can be watched from the start.
+pub fn start(ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
+    nova(ctx, tasks, |ctx, change| ctx.route_cluster(change));
+    nova(ctx, tasks, |ctx, change| ctx.route_plan(change));
+    nova(ctx, tasks, |ctx, change| ctx.route_tenant(change));
+    nova(ctx, tasks, |ctx, change| ctx.route_project(change));
+    nova(ctx, tasks, |ctx, change| ctx.route_sandbox(change));
+    nova(ctx, tasks, |ctx, change| ctx.route_app(change));
+    for kind in ChildKind::ALL {
+        if !OPTIONAL.iter().any(|(optional, _)| *optional == kind) {
+            child(ctx, tasks, kind);
+        }
+    }
+    for (group, version, kind, plural) in LEAVES {
+        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        leaf(ctx, tasks, kind, resource);
+    }
+    webhooks(ctx, tasks);
+    crds(ctx, tasks);
+}
+
+/// A Nova kind. One object that does not parse is logged and left out; it does not stop the others.
+fn nova<K: Tabled>(ctx: &Arc<Context>, tasks: &mut JoinSet<()>, route: fn(&Context, &Change<'_, Arc<K>>)) {
+    let project = |guard: DeserializeGuard<K>| match guard.0 {
+        Ok(mut object) => {
+            object.meta_mut().managed_fields = None;
+            Some((place_of(&object), Arc::new(object)))
+        }
+        Err(invalid) => {
+            let name = invalid.metadata.name.unwrap_or_default();
+            tracing::error!(kind = K::KIND, name, error = invalid.error, "object does not parse and is left out");
+            None
+        }
+    };
+    let table = K::table(&ctx.tables).clone();
+    let ctx = ctx.clone();
+    let api: Api<DeserializeGuard<K>> = Api::all(ctx.client.clone());
+    let metrics = ctx.metrics.clone();
+    tasks.spawn(watch(K::KIND, api, everything(), table, metrics, project, move |change| route(&ctx, &change)));
+}
+
+/// A kind of child. Namespaces and Applications are all seen, foreign ones too; the others by our label.
+fn child(ctx: &Arc<Context>, tasks: &mut JoinSet<()>, kind: ChildKind) {
+    let config = match kind {
+        ChildKind::Namespace | ChildKind::Application | ChildKind::CapsuleTenant => everything(),
+        _ => everything().labels(MANAGED_SELECTOR),
+    };
+    let table = ctx.children(kind).clone();
+    dynamic(ctx, tasks, (kind.display(), resource(kind)), config, table, move |ctx, change| ctx.route_child(kind, change));
+}
+
+fn keep(object: DynamicObject) -> (Place, Row) {
+    (place_of(&object), Row::new(object))
+}
+
+fn dynamic(
+    ctx: &Arc<Context>,
+    tasks: &mut JoinSet<()>,
+    (kind, resource): (&'static str, ApiResource),
+    config: Config,
+    table: Arc<Table<Row>>,
+    route: impl Fn(&Context, &Change<'_, Row>) + Send + 'static,
+) {
+    let api: Api<DynamicObject> = Api::all_with(ctx.client.clone(), &resource);
+    let ctx = ctx.clone();
+    let metrics = ctx.metrics.clone();
+    let resource_kind = resource.kind;
+    tasks.spawn(watch(
+        kind,
+        api,
+        config,
+        table,
+        metrics,
+        move |mut object: DynamicObject| {
+            object.types.get_or_insert_default().kind.clone_from(&resource_kind);
+            Some(keep(object))
+        },
+        move |change| route(&ctx, &change),
+    ));
+}
+
+/// Pods and workloads that carry the name of an Application; of each only its health is kept.
+fn leaf(ctx: &Arc<Context>, tasks: &mut JoinSet<()>, kind: &'static str, resource: ApiResource) {
+    let Some((_, table)) = ctx.tables.leaves.iter().find(|(k, _)| *k == kind) else { return };
+    let table = table.clone();
+    let api: Api<DynamicObject> = Api::all_with(ctx.client.clone(), &resource);
+    let ctx = ctx.clone();
+    let metrics = ctx.metrics.clone();
+    let project = move |mut object: DynamicObject| {
+        let app = object.labels().get(label::VELA_APP)?.clone();
+        let at = (object.namespace().unwrap_or_default(), format!("{app}/{kind}/{}", object.name_any()));
+        let (version, name) = (version_of(&object), object.name_any());
+        object.types.get_or_insert_default().kind = kind.to_owned();
+        let live = serde_json::to_value(object).ok()?;
+        Some((at, LeafRow { version, leaf: Arc::new(Leaf { kind, name, health: health(&live) }) }))
+    };
+    let config = everything().labels(label::VELA_APP);
+    tasks.spawn(watch(kind, api, config, table, metrics, project, move |change| ctx.route_leaf(&change)));
+}
+
+/// Webhook configurations, for what `NovaCluster` says of Capsule's.
+fn webhooks(ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
+    let kind = "ValidatingWebhookConfiguration";
+    let resource = ApiResource::erase::<ValidatingWebhookConfiguration>(&());
+    let table = ctx.tables.webhooks.clone();
+    dynamic(ctx, tasks, (kind, resource), everything(), table, |ctx, _| {
+        ctx.queue.add(crate::key::Key::cluster(), crate::queue::Lane::Background);
+    });
+}
+
+/// CRDs, metadata only: which backends there are.
+fn crds(ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
+    let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(ctx.client.clone());
+    let table = ctx.tables.crds.clone();
+    let metrics = ctx.metrics.clone();
+    let ctx = ctx.clone();
+    let project = |crd: PartialObjectMeta<CustomResourceDefinition>| {
+        let mut object = DynamicObject::new(&crd.name_any(), &ApiResource::erase::<CustomResourceDefinition>(&()));
+        object.metadata = crd.metadata;
+        object.metadata.annotations = None;
+        Some(keep(object))
+    };
+    tasks.spawn(watch("CustomResourceDefinition", api, everything(), table, metrics, project, move |change| {
+        let name = change.at.1.as_str();
+        if name == capsule::CRD || name == vela::CRD {
+            ctx.route_backend();
+        }
+    }));
+}
+
+/// Watches that begin when their CRD is there, and are left to wait when it goes.
+#[derive(Debug, Default)]
+pub struct Optional {
+    started: Vec<ChildKind>,
+}
+
+impl Optional {
+    /// Starts those whose CRD is there and that are not running yet.
+    pub fn start(&mut self, ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
+        for (kind, crd) in OPTIONAL {
+            if self.started.contains(&kind) || !ctx.installed(crd) {
+                continue;
+            }
+            self.started.push(kind);
+            child(ctx, tasks, kind);
+            if kind == ChildKind::Application {
+                let gvk = GroupVersionKind::gvk("core.oam.dev", "v1beta1", "ComponentDefinition");
+                let resource = ApiResource::from_gvk_with_plural(&gvk, "componentdefinitions");
+                let table = ctx.tables.definitions.clone();
+                let config = everything().fields(&format!("metadata.namespace={}", vela::DEFINITIONS_NAMESPACE));
+                dynamic(ctx, tasks, ("ComponentDefinition", resource), config, table, |ctx, change| ctx.route_definition(change));
+            }
+        }
+    }
+
+    /// Tables of the optional watches that run.
+    pub fn tables(&self, ctx: &Context) -> Vec<Arc<Table<Row>>> {
+        self.started.iter().map(|kind| ctx.children(*kind).clone()).collect()
+    }
+}

@@ -1,0 +1,110 @@
+//! What projects and sandboxes share: a namespace of a tenant, filled in the right order, emptied in the reverse.
+
+use nova_api::conditions::{Code, ConditionType, Reason};
+use nova_api::v1alpha1::{NamespaceQuota, NovaTenant};
+use nova_plan::Problem;
+use nova_plan::adapters::capsule::{self, Answer};
+use nova_plan::child::{Child, ChildKind, ChildRef};
+use nova_plan::names::{QUOTA, binding_name, role};
+use nova_plan::namespace::{Children, amounts_at, shown};
+use nova_plan::tenant::{ValidTenant, capsule_ref};
+
+use crate::context::Context;
+use crate::key::Kind;
+use crate::observe::Row;
+use crate::stop::Stop;
+use crate::tenant;
+
+/// The tenant of a workspace and its Capsule tenant, ready to make namespaces in.
+pub fn surroundings(ctx: &Context, namespace: &str, me: &str) -> Result<(ValidTenant, Row), Problem> {
+    let nova = tenant::of_home(ctx, namespace, me)?;
+    let stage = ConditionType::DependenciesMet;
+    let waits = |message: String| Problem::missing(stage, format!("NovaTenant {}", name(&nova)), message);
+    let valid = tenant::valid(ctx, &nova).map_err(|problem| {
+        waits(format!("it is not ready: {}: {}", problem.object, problem.message))
+            .fix(problem.fix.clone())
+            .class(problem.class)
+    })?;
+    if !ctx.installed(capsule::CRD) {
+        return Err(tenant::capsule_missing());
+    }
+    let row = ctx.child(&capsule_ref(valid.name.as_str()));
+    let ours = row.filter(|row| row.owner_uid() == Some(valid.owner.uid.as_str()) && !row.deleting());
+    let row = ours.ok_or_else(|| waits("its Capsule Tenant is not there yet".to_owned()))?;
+    Ok((valid, row))
+}
+
+fn name(tenant: &NovaTenant) -> &str {
+    tenant.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// Applies the children in their order: what limits the namespace comes before the first person may enter it.
+pub async fn apply(ctx: &Context, kind: Kind, owner_uid: &str, children: Children) -> Result<Row, Stop> {
+    let Children { namespace, manager, limits, network_policies, accounts, bindings, absent, quota } = children;
+    let apply = async |stage, child: &Child| ctx.apply(kind, stage, child).await;
+    let row = apply(ConditionType::NamespacesReady, &namespace).await?;
+    apply(ConditionType::NamespacesReady, &manager).await?;
+    apply(ConditionType::NamespacesReady, &limits).await?;
+    for policy in &network_policies {
+        apply(ConditionType::NamespacesReady, policy).await?;
+    }
+    for account in &accounts {
+        apply(ConditionType::NamespacesReady, account).await?;
+    }
+    if ctx.child(&quota).is_none() {
+        let message = "the tenant has not given it a share of the plan yet";
+        return Err(Problem::progress(ConditionType::NamespacesReady, quota, message).into());
+    }
+    for binding in &bindings {
+        apply(ConditionType::AccessReady, binding).await?;
+    }
+    ctx.prune(&absent, owner_uid).await?;
+    Ok(row)
+}
+
+/// What Capsule says of a namespace.
+pub fn capsule_problem(ctx: &Context, tenant: &ValidTenant, capsule: &Row, namespace: &Row, name: &str) -> Option<Problem> {
+    let at = capsule_ref(tenant.name.as_str());
+    let stage = ConditionType::TenantSynced;
+    if let Some(words) = ctx.backends.capsule_words() {
+        let message = format!("Capsule does not answer: {words}");
+        let problem = Problem::new(stage, Reason::BackendUnavailable, &at, message).code(Code::Kn503);
+        return Some(problem.fix("see whether Capsule runs: kubectl -n capsule-system get pods"));
+    }
+    match capsule::status(&capsule.body()).namespace(name, namespace.uid()) {
+        Answer::Ready => None,
+        Answer::Pending => {
+            Some(Problem::progress(stage, &at, format!("Capsule has not taken {name} in yet")))
+        }
+        Answer::Failed(words) => Some(
+            Problem::new(stage, Reason::BackendUnavailable, &at, format!("of {name}: {words}"))
+                .code(Code::Kn503)
+                .fix(format!("see what Capsule says: kubectl describe tenants.capsule.clastix.io {}", tenant.name)),
+        ),
+    }
+}
+
+/// Quota of a namespace as the cluster enforces it.
+pub fn quota(ctx: &Context, namespace: &str) -> Option<NamespaceQuota> {
+    let body = ctx.children(ChildKind::ResourceQuota).get(namespace, QUOTA)?.body();
+    Some(NamespaceQuota {
+        hard: shown(&amounts_at(&body, "/status/hard")),
+        used: shown(&amounts_at(&body, "/status/used")),
+    })
+}
+
+/// Closes the door to people, then takes the namespace away; `Ok` when it is gone.
+pub async fn remove(ctx: &Context, namespace: &str, owner_uid: &str) -> Result<(), Stop> {
+    for cluster_role in [role::PROJECT_OWNER, role::PROJECT_DEV, role::APP_READER, role::SANDBOX_EDITOR] {
+        let at = ChildRef {
+            kind: ChildKind::RoleBinding,
+            namespace: namespace.to_owned(),
+            name: binding_name(cluster_role),
+        };
+        if ctx.child(&at).is_some() {
+            ctx.remove(&at, owner_uid).await?;
+        }
+    }
+    let at = ChildRef { kind: ChildKind::Namespace, namespace: String::new(), name: namespace.to_owned() };
+    ctx.remove(&at, owner_uid).await
+}
