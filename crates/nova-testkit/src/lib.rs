@@ -1,1 +1,28 @@
-//! nova-testkit
+//! A real Kubernetes control plane on loopback, for tests and demos. Does I/O: builds and runs processes.
+//!
+//! [`build::ensure`] builds every component from its pinned Go tool module into a cache, once.
+//! [`ControlPlane::start`] runs them as child processes that die with their owner, whatever becomes of it.
+//! [`FaultProxy`] stands between a client and the API server and kills the client after a chosen write.
+#![allow(
+    clippy::unnecessary_debug_formatting,
+    reason = "messages quote their parameters, paths among them, so that blanks and line ends in them show"
+)]
+
+pub mod audit;
+pub mod build;
+mod components;
+mod der;
+pub mod fault_proxy;
+pub mod identity;
+pub mod manifests;
+mod pki;
+mod plane;
+mod ports;
+mod process;
+
+pub use audit::{Audit, Entry, Mark};
+pub use fault_proxy::FaultProxy;
+pub use identity::Identity;
+pub use manifests::Manifests;
+pub use plane::{CapsuleValues, Component, ComponentInfo, ControlPlane, Options};
+pub use process::Reaper;
