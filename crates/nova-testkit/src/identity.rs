@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 pub enum Identity {
     /// A member of `system:masters`, which no rule of RBAC restrains.
     Admin,
-    /// A ServiceAccount, by a token from the TokenRequest API. It and its namespace are made if they are absent.
+    /// A `ServiceAccount`, by a token from the `TokenRequest` API. It and its namespace are made if they are absent.
     ServiceAccount {
         /// Its namespace.
         namespace: String,
@@ -25,13 +25,13 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// The ServiceAccount that the operator runs as.
+    /// The `ServiceAccount` that the operator runs as.
     #[must_use]
     pub fn operator() -> Self {
         Self::service_account("kubenova-system", "kubenova-operator")
     }
 
-    /// A ServiceAccount.
+    /// A `ServiceAccount`.
     #[must_use]
     pub fn service_account(namespace: &str, name: &str) -> Self {
         Self::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }

@@ -18,11 +18,11 @@ pub mod manifests;
 mod pki;
 mod plane;
 mod ports;
-mod process;
+pub mod process;
 
 pub use audit::{Audit, Entry, Mark};
 pub use fault_proxy::FaultProxy;
 pub use identity::Identity;
 pub use manifests::Manifests;
 pub use plane::{CapsuleValues, Component, ComponentInfo, ControlPlane, Options};
-pub use process::Reaper;
+pub use process::{Process, Reaper};

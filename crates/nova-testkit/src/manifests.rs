@@ -64,7 +64,7 @@ impl Manifests {
             let is_list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
             match document.get_mut("items").map(Value::take) {
                 Some(Value::Array(items)) if is_list => {
-                    objects.extend(Self::from_values(items, namespace)?.objects)
+                    objects.extend(Self::from_values(items, namespace)?.objects);
                 }
                 _ => objects.push(serde_json::from_value(document).context("a document that is no object")?),
             }
@@ -173,10 +173,8 @@ async fn apply_one(api: &Api<DynamicObject>, object: &DynamicObject) -> Result<(
         object.metadata.name.as_deref().with_context(|| format!("a {} without a name", kind(object)))?;
     let until = Instant::now() + PATIENCE;
     loop {
-        let error = match api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(object)).await {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
-        };
+        let answer = api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(object)).await;
+        let Err(error) = answer else { return Ok(()) };
         if !passes(&error) || Instant::now() > until {
             return Err(error).with_context(|| format!("apply {} {name:?}", kind(object)));
         }

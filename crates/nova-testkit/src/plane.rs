@@ -1,29 +1,22 @@
 //! The control plane: starts its parts in order, hands out clients, stops everything. Does I/O.
 
+mod access;
 mod bring_up;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-use anyhow::{Context as _, Result, bail};
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::api::{Api, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
-use serde_json::{Value, json};
+use std::time::Duration;
 
 use crate::audit::Audit;
 use crate::build::{self, Built};
 use crate::components::{self, Launch, kubernetes::Site};
-use crate::identity::{self, ADMIN, Credential, Identity};
-use crate::manifests::Manifests;
 use crate::pki::Pki;
 use crate::ports::Port;
 use crate::process::{Process, Reaper};
+use anyhow::{Context as _, Result, bail};
 
 /// With which values Capsule's chart is installed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -154,6 +147,14 @@ impl ControlPlane {
         bail!("every port was taken")
     }
 
+    /// The control plane that all tests of one program share, started by whoever asks first.
+    ///
+    /// It lives as long as the program. Tests tell their objects apart by names of their own.
+    pub async fn shared() -> Result<&'static Self> {
+        static SHARED: tokio::sync::OnceCell<ControlPlane> = tokio::sync::OnceCell::const_new();
+        SHARED.get_or_try_init(Self::start).await
+    }
+
     /// How long the start took, building aside.
     #[must_use]
     pub fn started_in(&self) -> Duration {
@@ -227,144 +228,6 @@ impl ControlPlane {
         }
     }
 
-    /// A kubeconfig file for an identity.
-    pub async fn kubeconfig(&self, identity: &Identity) -> Result<PathBuf> {
-        let config = self.config(identity).await?;
-        let folder = self.dir.join("kubeconfigs");
-        std::fs::create_dir_all(&folder).with_context(|| format!("create {folder:?}"))?;
-        let path = folder.join(format!("{}.yaml", identity.slug()));
-        let text = serde_yaml::to_string(&config).context("write a kubeconfig")?;
-        // Another thread may be reading the file of the same identity, so it is replaced as a whole.
-        let fresh =
-            tempfile::NamedTempFile::new_in(&folder).with_context(|| format!("write in {folder:?}"))?;
-        std::fs::write(fresh.path(), text).with_context(|| format!("write {path:?}"))?;
-        fresh.persist(&path).with_context(|| format!("write {path:?}"))?;
-        Ok(path)
-    }
-
-    /// A client for an identity. It does not retry: what the API server says is what the caller gets.
-    ///
-    /// A client belongs to the runtime that made it, so every test asks for its own.
-    pub async fn client(&self, identity: &Identity) -> Result<Client> {
-        client_for(self.config(identity).await?).await
-    }
-
-    /// A client of the administrator.
-    pub async fn admin(&self) -> Result<Client> {
-        client_for(identity::kubeconfig(&self.server, Some(&self.pki.ca_pem()), &self.masters()?)).await
-    }
-
-    /// A client of the operator's ServiceAccount.
-    pub async fn operator(&self) -> Result<Client> {
-        self.client(&Identity::operator()).await
-    }
-
-    async fn config(&self, identity: &Identity) -> Result<Value> {
-        let credential = match identity {
-            Identity::Admin => self.masters()?,
-            Identity::User { name, groups } => certificate(&self.pki, name, groups)?,
-            Identity::ServiceAccount { namespace, name } => {
-                Credential::Token(self.token(namespace, name).await?)
-            }
-        };
-        Ok(identity::kubeconfig(&self.server, Some(&self.pki.ca_pem()), &credential))
-    }
-
-    fn masters(&self) -> Result<Credential> {
-        certificate(&self.pki, ADMIN, &["system:masters".to_owned()])
-    }
-
-    /// A token that outlasts every test, for an account that is made if it is absent.
-    async fn token(&self, namespace: &str, name: &str) -> Result<String> {
-        let admin = self.admin().await?;
-        let objects = vec![
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
-            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}),
-        ];
-        let accounts: Api<ServiceAccount> = Api::namespaced(admin.clone(), namespace);
-        if accounts.get_opt(name).await.context("read a ServiceAccount")?.is_none() {
-            Manifests::from_values(objects, namespace)?.apply(&admin).await?;
-        }
-        let request = TokenRequest {
-            spec: Some(TokenRequestSpec {
-                expiration_seconds: Some(30 * 24 * 3600),
-                ..TokenRequestSpec::default()
-            }),
-            ..TokenRequest::default()
-        };
-        let answer = accounts
-            .create_token_request(name, &PostParams::default(), &request)
-            .await
-            .with_context(|| format!("request a token for {namespace}/{name}"))?;
-        answer.status.and_then(|status| status.token).context("an answer without a token")
-    }
-
-    /// Runs `kubectl` as the administrator and returns what it prints.
-    pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
-        self.kubectl_as(&Identity::Admin, args).await
-    }
-
-    /// Runs `kubectl` as an identity and returns what it prints.
-    pub async fn kubectl_as(&self, identity: &Identity, args: &[&str]) -> Result<String> {
-        let kubeconfig = self.kubeconfig(identity).await?;
-        let output = tokio::process::Command::new(self.kubectl_path())
-            .arg("--kubeconfig")
-            .arg(kubeconfig)
-            .args(args)
-            .output()
-            .await
-            .context("run kubectl")?;
-        if !output.status.success() {
-            bail!("kubectl {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    /// Renders a chart with its CRDs. Nothing is installed.
-    pub async fn helm_template(
-        &self,
-        chart: &Path,
-        release: &str,
-        namespace: &str,
-        values: &Value,
-    ) -> Result<Manifests> {
-        let file = tempfile::NamedTempFile::new_in(&self.dir).context("write values")?;
-        std::fs::write(file.path(), values.to_string()).context("write values")?;
-        let output = tokio::process::Command::new(self.helm_path())
-            .args(["template", release, "--namespace", namespace, "--include-crds", "--values"])
-            .arg(file.path())
-            .arg(chart)
-            .output()
-            .await
-            .context("run helm")?;
-        if !output.status.success() {
-            bail!("helm template {chart:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
-        }
-        Manifests::from_yaml(&String::from_utf8_lossy(&output.stdout), namespace)
-    }
-
-    /// Installs a chart as release `kubenova` in `kubenova-system`, with its CRDs, and makes the namespace.
-    ///
-    /// Workloads are left out: here the operator runs as a process, and KWOK would only pretend to run its pod.
-    pub async fn install_chart(&self, chart: &Path, values: &Value) -> Result<Manifests> {
-        let admin = self.admin().await?;
-        let namespace =
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kubenova-system"}});
-        Manifests::from_values(vec![namespace], "kubenova-system")?.apply(&admin).await?;
-        let manifests = self.helm_template(chart, "kubenova", "kubenova-system", values).await?;
-        let manifests = manifests.filter(|object| {
-            let kind = object.types.as_ref().map(|types| types.kind.as_str()).unwrap_or_default();
-            !["Deployment", "StatefulSet", "DaemonSet", "Job", "Pod"].contains(&kind)
-        });
-        manifests.apply(&admin).await?;
-        Ok(manifests)
-    }
-
-    /// Applies YAML documents as the administrator.
-    pub async fn apply(&self, yaml: &str) -> Result<()> {
-        Manifests::from_yaml(yaml, "default")?.apply(&self.admin().await?).await
-    }
-
     /// Ends a component and waits for its end.
     pub async fn stop(&self, component: Component) -> Result<()> {
         let taken = self.running().remove(&component);
@@ -420,21 +283,6 @@ impl Drop for ControlPlane {
         }
         self.reaper.finish();
     }
-}
-
-fn certificate(pki: &Pki, name: &str, groups: &[String]) -> Result<Credential> {
-    let pair = pki.user(name, groups)?;
-    Ok(Credential::Certificate { cert: pair.cert, key: pair.key })
-}
-
-pub(crate) async fn client_for(config: Value) -> Result<Client> {
-    let config: Kubeconfig = serde_json::from_value(config).context("read a kubeconfig")?;
-    let mut config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
-        .await
-        .context("read a kubeconfig")?;
-    config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(5));
-    Client::try_from(config).context("make a client")
 }
 
 /// Resident memory of a process in bytes.

@@ -233,7 +233,37 @@ impl Process {
     }
 }
 
+/// Asks a process to end.
+///
+/// # Errors
+/// When there is no such process, or it belongs to somebody else.
+pub fn terminate(pid: u32) -> Result<()> {
+    signal(pid, Signal::TERM)
+}
+
+/// Kills a process.
+///
+/// # Errors
+/// When there is no such process, or it belongs to somebody else.
+pub fn kill(pid: u32) -> Result<()> {
+    signal(pid, Signal::KILL)
+}
+
+/// Sends what Ctrl-C sends.
+///
+/// # Errors
+/// When there is no such process, or it belongs to somebody else.
+pub fn interrupt(pid: u32) -> Result<()> {
+    signal(pid, Signal::INT)
+}
+
+fn signal(pid: u32, signal: Signal) -> Result<()> {
+    let id = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process id")?;
+    kill_process(id, signal).with_context(|| format!("signal process {pid}"))
+}
+
 /// The last `lines` lines of a file, as much as can be read.
+#[must_use] 
 pub fn tail(path: &Path, lines: usize) -> String {
     const ENOUGH: u64 = 64 * 1024;
     let read = || -> std::io::Result<String> {

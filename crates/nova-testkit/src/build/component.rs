@@ -133,7 +133,9 @@ pub fn fingerprint(folders: &[&str], extra: &[&str]) -> Result<String> {
         hash.update(text.as_bytes());
         hash.update([0]);
     }
-    Ok(hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+    let digest = hash.finalize();
+    let head = digest.first_chunk::<6>().context("a digest is longer than six bytes")?;
+    Ok(head.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")))
 }
 
 /// A component at its pinned version, and where its program is or will be.
@@ -163,8 +165,8 @@ impl Component {
                 given: true,
             });
         }
-        let patch = self.patch.as_ref().map_or("", |patch| patch.to);
-        let key = fingerprint(&[self.folder], &[self.package, &self.ldflags(&version), patch])?;
+        let change = self.patch.as_ref().map_or("", |patch| patch.to);
+        let key = fingerprint(&[self.folder], &[self.package, &self.ldflags(&version), change])?;
         let path = root.join(format!("{}-{version}-{key}", self.name)).join(self.name);
         Ok(Program { component: self, version, path, given: false })
     }
@@ -192,7 +194,7 @@ impl Program {
         };
         go::build(&go::Package {
             dir: &dir,
-            package: self.component.package,
+            import_path: self.component.package,
             ldflags: &self.component.ldflags(&self.version),
             modfile: modfile.as_deref(),
             output: &staged.path().join(self.component.name),
@@ -216,7 +218,7 @@ impl Program {
         fs::write(&file, text.replace(patch.from, patch.to)).with_context(|| format!("write {file:?}"))?;
         let modfile = source.join("go.mod");
         let mut text = fs::read_to_string(dir.join("go.mod")).context("read go.mod")?;
-        text.push_str(&format!("\nreplace {} => {}\n", self.component.module, tree.display()));
+        text = format!("{text}\nreplace {} => {}\n", self.component.module, tree.display());
         fs::write(&modfile, text).with_context(|| format!("write {modfile:?}"))?;
         fs::copy(dir.join("go.sum"), source.join("go.sum")).context("copy go.sum")?;
         Ok(modfile)

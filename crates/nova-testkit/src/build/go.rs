@@ -50,7 +50,7 @@ pub struct Package<'a> {
     /// The folder with the tool module's `go.mod`.
     pub dir: &'a Path,
     /// Import path.
-    pub package: &'a str,
+    pub import_path: &'a str,
     /// Given to the linker.
     pub ldflags: &'a str,
     /// Another `go.mod` to use, for a patched source tree.
@@ -66,7 +66,7 @@ pub fn build(package: &Package<'_>) -> Result<()> {
     if let Some(modfile) = package.modfile {
         command.arg("-modfile").arg(modfile);
     }
-    command.args(["-ldflags", package.ldflags]).arg("-o").arg(package.output).arg(package.package);
+    command.args(["-ldflags", package.ldflags]).arg("-o").arg(package.output).arg(package.import_path);
     run(&mut command).map(drop)
 }
 

@@ -7,7 +7,7 @@ use super::{Launch, kubernetes::Site, without};
 use crate::build::Assets;
 use crate::identity::base64;
 
-/// The namespace and ServiceAccount of the chart. Capsule refuses to work as anybody else.
+/// The namespace and `ServiceAccount` of the chart. Capsule refuses to work as anybody else.
 pub const ACCOUNT: (&str, &str) = ("capsule-system", "capsule");
 
 /// The chart's objects, its webhooks pointed at `port`.

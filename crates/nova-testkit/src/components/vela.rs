@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{Launch, kubernetes::Site, without};
 
-/// The namespace and ServiceAccount of the chart.
+/// The namespace and `ServiceAccount` of the chart.
 pub const ACCOUNT: (&str, &str) = ("vela-system", "vela-vela-core");
 
 /// The command line of the chart, with ports of this control plane.

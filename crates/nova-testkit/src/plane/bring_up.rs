@@ -1,18 +1,32 @@
 //! Brings a control plane up, in parallel where it can, and tells when a part of it answers. Does I/O.
 
-use super::*;
-use crate::components::{capsule, kubernetes, kwok, vela};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
 use k8s_openapi::api::core::v1::Node;
-use kube::ResourceExt as _;
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, PostParams};
 use kube::core::GroupVersionKind;
+use kube::{Client, ResourceExt as _};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::{CapsuleValues, Component, ControlPlane, Options};
+use crate::build::Built;
+use crate::components::{capsule, kubernetes, kwok, vela};
+use crate::identity::Identity;
+use crate::manifests::Manifests;
+use crate::pki::Pki;
+use crate::ports::Port;
+use crate::process::Reaper;
+
 /// How long any part may take. A busy machine is slow; a broken part usually ends, which is seen at once.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 const PORTS: &[&str] =
     &["etcd", "etcd-peer", "apiserver", "kcm", "scheduler", "kwok", "webhook", "capsule", "vela"];
 
