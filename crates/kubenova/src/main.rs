@@ -1,2 +1,28 @@
-//! main
-fn main() {}
+//! The program `kubenova`: reads its arguments and hands over. Does I/O through its modules.
+
+mod args;
+mod client;
+mod crds;
+mod log_line;
+mod operator;
+mod otlp;
+mod server;
+mod stop;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+
+fn main() -> ExitCode {
+    let ended = match Args::parse().command {
+        Command::Operator(args) => operator::run(&args),
+        Command::Crds(args) => crds::write(args.out.as_deref()).map(|()| ExitCode::SUCCESS),
+    };
+    ended.unwrap_or_else(|error| {
+        eprintln!("kubenova: {error:#}");
+        ExitCode::FAILURE
+    })
+}

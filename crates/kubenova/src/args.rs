@@ -1,0 +1,136 @@
+//! What can be said on the command line and in the environment. No I/O.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// The words after `kubenova`.
+#[derive(Debug, Parser)]
+#[command(name = "kubenova", version, about, long_about = None)]
+#[command(
+    about = "Tenants, projects, sandboxes and apps on Kubernetes, with Capsule and KubeVela underneath"
+)]
+#[command(after_help = "\
+Examples:
+  kubenova operator --log-format pretty      run the operator against the current kubeconfig context
+  kubenova crds | kubectl apply --server-side -f -
+                                             install the custom resource definitions
+
+`kubenova <COMMAND> --help` shows more.")]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What this program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator until SIGTERM or SIGINT
+    Operator(OperatorArgs),
+    /// Print the custom resource definitions as YAML
+    Crds(CrdsArgs),
+}
+
+/// How the operator is run.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Environment, besides what is named above:
+  KUBECONFIG                    the cluster to work on; in a pod, its service account is used
+  OTEL_EXPORTER_OTLP_ENDPOINT   send traces there by OTLP over HTTP, such as http://otel-collector:4318
+  OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER
+                                as OpenTelemetry defines them
+
+The first SIGTERM or SIGINT finishes what is in flight, in 10 s at most; a second one ends the program at once.
+
+Examples:
+  kubenova operator
+  kubenova operator --log-format pretty --listen 127.0.0.1:8080
+  RUST_LOG=info,nova_operator=debug kubenova operator
+  KUBECONFIG=./operator.kubeconfig kubenova operator --listen 127.0.0.1:0
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 kubenova operator
+  curl -s localhost:8080/readyz                 whether it works, and if not, why")]
+pub struct OperatorArgs {
+    /// How log lines look; they go to standard error
+    #[arg(long, value_enum, default_value_t, env = "KUBENOVA_LOG_FORMAT")]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or levels by module, such as `info,nova_operator=debug`
+    #[arg(long, default_value = DEFAULT_FILTER, value_parser = filter, env = "RUST_LOG")]
+    pub log_filter: String,
+
+    /// Where `/metrics`, `/livez` and `/readyz` are served; port 0 takes a free one and logs it
+    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS:PORT", env = "KUBENOVA_LISTEN")]
+    pub listen: SocketAddr,
+}
+
+/// Where the definitions go.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  kubenova crds | kubectl apply --server-side -f -
+  kubenova crds --out crds")]
+pub struct CrdsArgs {
+    /// Write one file per definition into this folder, which is made if need be, instead of printing
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// How log lines look.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object per line, for machines.
+    #[default]
+    Json,
+    /// One line of text, coloured on a terminal, for people.
+    Pretty,
+}
+
+const DEFAULT_FILTER: &str = "info";
+
+/// Refuses a filter that cannot be read before anything else happens. A filter that is set but empty is the default.
+fn filter(text: &str) -> Result<String, String> {
+    let text = if text.trim().is_empty() { DEFAULT_FILTER } else { text };
+    EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        for command in Args::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:"), "{} has none", command.get_name());
+        }
+    }
+
+    #[test]
+    fn every_flag_of_the_operator_can_come_from_the_environment() {
+        let args = Args::command();
+        let operator = args.find_subcommand("operator").unwrap();
+        for flag in operator.get_arguments().filter(|flag| flag.get_id() != "help") {
+            assert!(flag.get_env().is_some(), "--{} cannot", flag.get_id());
+        }
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_refused() {
+        assert!(filter("nova_operator=loud").is_err());
+        assert_eq!(filter("warn,nova_operator=debug").unwrap(), "warn,nova_operator=debug");
+    }
+
+    #[test]
+    fn an_empty_filter_is_the_default() {
+        assert_eq!(filter(" ").unwrap(), "info");
+    }
+}
