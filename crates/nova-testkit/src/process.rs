@@ -263,7 +263,7 @@ fn signal(pid: u32, signal: Signal) -> Result<()> {
 }
 
 /// The last `lines` lines of a file, as much as can be read.
-#[must_use] 
+#[must_use]
 pub fn tail(path: &Path, lines: usize) -> String {
     const ENOUGH: u64 = 64 * 1024;
     let read = || -> std::io::Result<String> {
