@@ -38,11 +38,12 @@ pub enum Command {
 #[command(after_help = "\
 Environment, besides what is named above:
   KUBECONFIG                    the cluster to work on; in a pod, its service account is used
-  OTEL_EXPORTER_OTLP_ENDPOINT   send traces there by OTLP over HTTP, such as http://otel-collector:4318
+  OTEL_EXPORTER_OTLP_ENDPOINT   where traces are sent, by OTLP over HTTP (port 4318 as a rule)
   OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER
                                 as OpenTelemetry defines them
 
-The first SIGTERM or SIGINT finishes what is in flight, in 10 s at most; a second one ends the program at once.
+The first SIGTERM or SIGINT finishes what is in flight, in 10 s at most.
+A second one ends the program at once.
 
 Examples:
   kubenova operator

@@ -37,7 +37,7 @@ pub fn run(args: &OperatorArgs) -> Result<ExitCode> {
     let telemetry = Telemetry::start(args, runtime.handle())?;
     let ended = runtime.block_on(work(args));
     if let Err(error) = &ended {
-        tracing::error!(error = format!("{error:#}"), "operator cannot run");
+        tracing::error!(error = told(error), "operator cannot run");
     }
     telemetry.finish(TRACES);
     runtime.shutdown_timeout(THREADS);
@@ -74,4 +74,31 @@ async fn operate(health: &Health, stop: watch::Receiver<bool>) -> Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// An error with its causes, without those that an outer one has told already, as kube's do.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        before if before.contains(&cause) => told,
+        before => format!("{before}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow!("connection refused").context("service: connection refused").context("no answer");
+        assert_eq!(told(&error), "no answer: service: connection refused");
+    }
+
+    #[test]
+    fn a_stop_fits_into_ten_seconds() {
+        assert!(PASSES + TRACES + THREADS < Duration::from_secs(10));
+    }
 }

@@ -185,7 +185,7 @@ fn the_committed_definitions_are_those_of_the_types() {
         let file = nova_api::crds::file_name(&crd);
         let text = fs::read_to_string(folder.join(&file)).unwrap();
         let committed: CustomResourceDefinition = serde_yaml::from_str(&text).unwrap();
-        assert!(committed == crd, "{file} is out of date: cargo run -p nova-api --example crds -- crds");
+        assert!(committed == crd, "{file} is out of date: run `cargo xtask gen`");
         expected.push(file);
     }
     expected.sort();
