@@ -1,1 +1,117 @@
-//! Shared steps of the end-to-end tests.
+//! Shared steps of the end-to-end tests: a world with the chart installed, an operator process, and ways to look.
+
+mod look;
+mod operator;
+
+pub use look::{Snapshot, any, condition, eventually, is_ready, message, reason};
+pub use operator::OperatorProcess;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use kube::Client;
+use nova_testkit::{ControlPlane, Entry, Identity, Manifests, Mark, Options, Reaper};
+use serde_json::json;
+
+/// A control plane with the project's chart on it.
+pub struct World {
+    /// The control plane.
+    pub plane: ControlPlane,
+    /// The administrator.
+    pub admin: Client,
+    reaper: Reaper,
+}
+
+/// Root of the repository.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+impl World {
+    /// Starts a control plane and installs the chart: the operator has the chart's rights and no others.
+    pub async fn start(options: Options) -> Result<Self> {
+        let plane = ControlPlane::start_with(options).await?;
+        plane
+            .install_chart(&root().join("charts/kubenova"), &json!({"deployment": {"enabled": false}}))
+            .await?;
+        let admin = plane.admin().await?;
+        Ok(Self { plane, admin, reaper: Reaper::start(None)? })
+    }
+
+    /// Starts the operator as its `ServiceAccount` and waits until it is ready.
+    pub async fn operator(&self) -> Result<OperatorProcess> {
+        let kubeconfig = self.plane.kubeconfig(&Identity::operator()).await?;
+        self.operator_with(&kubeconfig).await
+    }
+
+    /// The same through another kubeconfig, such as that of a fault proxy.
+    pub async fn operator_with(&self, kubeconfig: &Path) -> Result<OperatorProcess> {
+        let operator = self.spawn_operator(kubeconfig)?;
+        operator.ready(Duration::from_secs(30)).await?;
+        Ok(operator)
+    }
+
+    /// Starts the operator without waiting for anything.
+    pub fn spawn_operator(&self, kubeconfig: &Path) -> Result<OperatorProcess> {
+        OperatorProcess::spawn(&self.reaper, self.plane.dir(), kubeconfig)
+    }
+
+    /// Writes of the operator since `mark`, events and status among them; leases and dry runs are not.
+    pub async fn operator_writes(&self, mark: Mark) -> Result<Vec<Entry>> {
+        self.plane.audit().settle().await;
+        self.plane.audit().writes_by(&Identity::operator().user_name(), mark)
+    }
+
+    /// The present end of the audit log.
+    pub async fn mark(&self) -> Result<Mark> {
+        self.plane.audit().settle().await;
+        self.plane.audit().mark()
+    }
+
+    /// Applies YAML once.
+    pub async fn apply(&self, yaml: &str) -> Result<()> {
+        Manifests::from_yaml(yaml, "default")?.apply(&self.admin).await
+    }
+
+    /// Applies documents again and again until the API server has taken each, as GitOps tools do.
+    pub async fn apply_until_accepted(&self, documents: &[String], within: Duration) -> Result<()> {
+        let mut left: Vec<&String> = documents.iter().collect();
+        eventually("every document is accepted", within, async || {
+            let mut refused = Vec::new();
+            let mut why = String::new();
+            for document in std::mem::take(&mut left) {
+                if let Err(error) = self.apply(document).await {
+                    why = format!("{error:#}");
+                    refused.push(document);
+                }
+            }
+            left = refused;
+            if left.is_empty() { Ok(()) } else { Err(why) }
+        })
+        .await
+    }
+
+    /// Everything that belongs to a tenant, with what differs between runs masked.
+    pub async fn snapshot(&self, tenant: &str) -> Result<Snapshot> {
+        Snapshot::take(&self.admin, tenant).await
+    }
+
+    /// Waits until every Nova object of a tenant that `documents` name is Ready.
+    pub async fn ready(&self, tenant: &str, within: Duration) -> Result<()> {
+        look::all_ready(&self.admin, tenant, within).await
+    }
+}
+
+/// The quickstart for a tenant of another name, file by file, in the order of the files.
+pub fn quickstart(tenant: &str) -> Result<Vec<String>> {
+    let folder = root().join("examples/quickstart");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .with_context(|| format!("read {folder:?}"))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .collect();
+    files.sort();
+    files.iter().map(|path| Ok(std::fs::read_to_string(path)?.replace("acme", tenant))).collect()
+}

@@ -31,7 +31,11 @@ fn leaves(ctx: &Context, namespace: &str, name: &str) -> Vec<Leaf> {
 }
 
 /// The project in whose namespace an app is, and what the app takes over from it.
-fn project(ctx: &Context, app: &NovaApp, me: &str) -> Result<(Arc<NovaProject>, Owner, Option<i32>), Problem> {
+fn project(
+    ctx: &Context,
+    app: &NovaApp,
+    me: &str,
+) -> Result<(Arc<NovaProject>, Owner, Option<i32>), Problem> {
     let stage = ConditionType::DependenciesMet;
     let namespace = app.namespace().unwrap_or_default();
     let Some((tenant, Managed::App(name))) = parse_namespace(&namespace) else {
@@ -41,7 +45,9 @@ fn project(ctx: &Context, app: &NovaApp, me: &str) -> Result<(Arc<NovaProject>, 
     };
     let home = format!("tn-{tenant}");
     let what = format!("NovaProject {home}/{name}");
-    let waits = |message: &str| Problem::missing(stage, &what, message).fix(format!("create {what}, or wait until it is ready"));
+    let waits = |message: &str| {
+        Problem::missing(stage, &what, message).fix(format!("create {what}, or wait until it is ready"))
+    };
     let project = ctx.tables.projects.get(&home, name).ok_or_else(|| waits("it does not exist"))?;
     if project.metadata.deletion_timestamp.is_some() {
         return Err(waits("it is being deleted"));
@@ -51,7 +57,8 @@ fn project(ctx: &Context, app: &NovaApp, me: &str) -> Result<(Arc<NovaProject>, 
         return Err(waits("it has no namespace yet"));
     }
     let nova = tenant::of_home(ctx, &home, me)?;
-    let valid = tenant::valid(ctx, &nova).map_err(|p| waits(&format!("its tenant is not ready: {}", p.message)))?;
+    let valid =
+        tenant::valid(ctx, &nova).map_err(|p| waits(&format!("its tenant is not ready: {}", p.message)))?;
     let owner = Owner {
         uid: String::new(),
         project: Some(name.to_owned()),
@@ -71,7 +78,8 @@ fn valid(ctx: &Context, app: &NovaApp, me: &str) -> Result<ValidApp, Problem> {
     let neighbours = ctx.tables.apps.within(&namespace, "");
     let older: Vec<_> = neighbours.iter().filter(|a| age(a) < age(app)).collect();
     let holder = older.iter().find(|a| a.spec.component(&a.name_any()) == component);
-    let template = app.spec.source.vela_template.as_ref().filter(|_| app.spec.source.kind == SourceKind::VelaTemplate);
+    let template =
+        app.spec.source.vela_template.as_ref().filter(|_| app.spec.source.kind == SourceKind::VelaTemplate);
     let exists = |name: &str| ctx.tables.definitions.get(vela::DEFINITIONS_NAMESPACE, name).is_some();
     app::validate(
         app,
@@ -110,7 +118,10 @@ impl Reconcile for NovaApp {
             let object = format!("CustomResourceDefinition {}", vela::CRD);
             let stage = ConditionType::DependenciesMet;
             let problem = Problem::new(stage, Reason::CapabilityMissing, object, "KubeVela is not installed");
-            return Err(problem.code(Code::Kn422).fix("install KubeVela; this goes on by itself then").into());
+            return Err(problem
+                .code(Code::Kn422)
+                .fix("install KubeVela; this goes on by itself then")
+                .into());
         }
         if !ctx.children(ChildKind::Application).is_synced() {
             return Err(Stop::Again(stop::MOMENT));
@@ -141,7 +152,8 @@ fn look(app: &NovaApp, row: &Row, seen: &mut Seen) {
     }
     let live = row.body();
     seen.reading = Some(vela::read(&live));
-    seen.publish_version = live["metadata"]["annotations"][annotation::VELA_PUBLISH_VERSION].as_str().map(str::to_owned);
+    seen.publish_version =
+        live["metadata"]["annotations"][annotation::VELA_PUBLISH_VERSION].as_str().map(str::to_owned);
 }
 
 fn judge(ctx: &Context, app: &NovaApp, row: &Row, seen: &Seen) -> Vec<Problem> {

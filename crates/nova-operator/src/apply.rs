@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::context::{CALL_TIMEOUT, Context};
 use crate::key::Kind;
-use crate::observe::{Row, place_of};
+use crate::observe::{Change, Row, place_of};
 use crate::stop::{self, Doing, MOMENT, Stop};
 
 impl Context {
@@ -49,10 +49,15 @@ impl Context {
             }
             // Garbage collection takes what an ownerReference ties to the earlier object.
             Ownership::Earlier(uid) if self.owner(&uid).is_none() && tied_to(live, &uid) => {
-                Err(Problem::progress(stage, &child.at, "an earlier one of this name is being collected").into())
+                Err(Problem::progress(stage, &child.at, "an earlier one of this name is being collected")
+                    .into())
             }
-            Ownership::Earlier(uid) => Err(foreign(stage, &child.at, &format!("it was made for an object with UID {uid}")).into()),
-            Ownership::Foreign => Err(foreign(stage, &child.at, "it exists and was not made by KubeNova").into()),
+            Ownership::Earlier(uid) => {
+                Err(foreign(stage, &child.at, &format!("it was made for an object with UID {uid}")).into())
+            }
+            Ownership::Foreign => {
+                Err(foreign(stage, &child.at, "it exists and was not made by KubeNova").into())
+            }
         }
     }
 
@@ -68,7 +73,13 @@ impl Context {
     }
 
     /// Applies; with `uid` on that very object, so that one deleted meanwhile is not made again by accident.
-    async fn patch(&self, kind: Kind, stage: ConditionType, child: &Child, uid: Option<&str>) -> Result<Row, Stop> {
+    async fn patch(
+        &self,
+        kind: Kind,
+        stage: ConditionType,
+        child: &Child,
+        uid: Option<&str>,
+    ) -> Result<Row, Stop> {
         let mut body = child.body.clone();
         let mut params = PatchParams::apply(kind.manager());
         if let Some(uid) = uid {
@@ -94,14 +105,17 @@ impl Context {
     fn seen(&self, kind: ChildKind, object: DynamicObject) -> Row {
         let at = place_of(&object);
         let row = Row::new(object);
-        // A watch may have been faster, which is as good.
-        let _ = self.children(kind).put(at, row.clone());
+        // A watch may have been faster, which is as good; its echo of this will tell nobody.
+        if let Ok(old) = self.children(kind).put(at.clone(), row.clone()) {
+            self.route_waiting(kind, &Change { at: &at, old: old.as_ref(), new: Some(&row), listed: false });
+        }
         row
     }
 
     /// The operator's own binding here is so young that the authoriser may not have seen it.
     fn just_bound(&self, at: &ChildRef) -> bool {
-        let binding = self.children(ChildKind::RoleBinding).get(&at.namespace, &binding_name(role::NAMESPACE_MANAGER));
+        let binding =
+            self.children(ChildKind::RoleBinding).get(&at.namespace, &binding_name(role::NAMESPACE_MANAGER));
         let age = binding.and_then(|row| row.created()).map(|at| self.now().duration_since(at).as_secs());
         age.is_some_and(|seconds| seconds < 5)
     }

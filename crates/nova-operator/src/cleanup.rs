@@ -124,7 +124,8 @@ impl Context {
             let what = format!("{} {namespace}/{}", K::kind(&()), object.name_any());
             self.delete(&api, &object.name_any(), only, &what).await?;
         }
-        let object = format!("{} {}/{}", K::kind(&()), first.namespace().unwrap_or_default(), first.name_any());
+        let object =
+            format!("{} {}/{}", K::kind(&()), first.namespace().unwrap_or_default(), first.name_any());
         let message = format!("{} to delete first: {}", objects.len(), names(objects));
         Err(Problem { reason: Reason::Deleting, ..Problem::progress(DELETING, object, message) }.into())
     }
@@ -133,7 +134,8 @@ impl Context {
     pub async fn applications_gone(&self, namespace: &str) -> Result<(), Stop> {
         let left = self.applications(namespace).await?;
         // The one that is deleted longest tells most.
-        let Some(first) = left.iter().min_by_key(|a| a.metadata.deletion_timestamp.as_ref().map(|t| t.0)) else {
+        let Some(first) = left.iter().min_by_key(|a| a.metadata.deletion_timestamp.as_ref().map(|t| t.0))
+        else {
             return Ok(());
         };
         let at = ChildRef {
@@ -142,10 +144,16 @@ impl Context {
             name: first.name_any(),
         };
         let live = serde_json::to_value(first).unwrap_or_default();
-        if live.pointer("/metadata/deletionTimestamp").is_none() && live.pointer("/metadata/ownerReferences").is_none() {
+        if live.pointer("/metadata/deletionTimestamp").is_none()
+            && live.pointer("/metadata/ownerReferences").is_none()
+        {
             return Err(blocked(
                 &at,
-                format!("it was not made by KubeNova and is still there; {} in all: {}", left.len(), names(&left)),
+                format!(
+                    "it was not made by KubeNova and is still there; {} in all: {}",
+                    left.len(),
+                    names(&left)
+                ),
                 format!("kubectl -n {namespace} delete application {}", at.name),
             )
             .into());
@@ -175,9 +183,15 @@ fn waiting(at: &ChildRef, live: &Value) -> Problem {
         problem.class = BlockerClass::Platform;
     }
     problem.fix = match at.kind {
-        ChildKind::Application => "if it stays, see whether vela-core runs: kubectl -n vela-system get pods".into(),
-        ChildKind::CapsuleTenant => "if it stays, see whether Capsule runs: kubectl -n capsule-system get pods".into(),
-        ChildKind::Namespace => format!("if it stays, see what is left: kubectl describe namespace {}", at.name),
+        ChildKind::Application => {
+            "if it stays, see whether vela-core runs: kubectl -n vela-system get pods".into()
+        }
+        ChildKind::CapsuleTenant => {
+            "if it stays, see whether Capsule runs: kubectl -n capsule-system get pods".into()
+        }
+        ChildKind::Namespace => {
+            format!("if it stays, see what is left: kubectl describe namespace {}", at.name)
+        }
         _ => problem.fix,
     };
     problem

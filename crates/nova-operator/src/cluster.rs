@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::api::{Api, Patch, PatchParams, PostParams};
 use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use nova_api::v1alpha1::{NovaCluster, NovaClusterStatus};
 use nova_plan::Outcome;
 use nova_plan::adapters::{capsule, vela};
@@ -61,7 +61,8 @@ impl Reconcile for NovaCluster {
 /// Asks Capsule's webhook about a namespace of a tenant, without changing anything.
 async fn probe_capsule(ctx: &Context) {
     let namespaces = ctx.children(ChildKind::Namespace).all();
-    let Some(namespace) = namespaces.into_iter().find(|row| row.owner_uid().is_some() && !row.deleting()) else {
+    let Some(namespace) = namespaces.into_iter().find(|row| row.owner_uid().is_some() && !row.deleting())
+    else {
         ctx.capsule_is_back();
         return;
     };
@@ -87,7 +88,8 @@ pub async fn create_local(ctx: &Context) -> Result<(), kube::Error> {
         return Ok(());
     }
     let mut local = NovaCluster::new(LOCAL_CLUSTER, Default::default());
-    local.metadata.labels = Some([(label::MANAGED_BY.to_owned(), nova_plan::names::MANAGED_BY.to_owned())].into());
+    local.metadata.labels =
+        Some([(label::MANAGED_BY.to_owned(), nova_plan::names::MANAGED_BY.to_owned())].into());
     let api: Api<NovaCluster> = Api::all(ctx.client.clone());
     match api.create(&PostParams::default(), &local).await {
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),

@@ -105,7 +105,9 @@ mod tests {
         metrics.event("app", "Warning");
         metrics.adapter_error("capsule", "BackendUnavailable");
         let text = metrics.text();
-        for name in ["kubenova_reconcile_seconds_bucket", "kubenova_events_total", "kubenova_adapter_errors_total"] {
+        for name in
+            ["kubenova_reconcile_seconds_bucket", "kubenova_events_total", "kubenova_adapter_errors_total"]
+        {
             assert!(text.contains(name), "{text}");
         }
     }

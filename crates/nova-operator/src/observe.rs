@@ -78,7 +78,8 @@ impl<T: Seen> Table<T> {
     pub fn within(&self, namespace: &str, prefix: &str) -> Vec<T> {
         let start = (namespace.to_owned(), prefix.to_owned());
         let rows = self.read();
-        let range = rows.range(start..).take_while(|((n, name), _)| n == namespace && name.starts_with(prefix));
+        let range =
+            rows.range(start..).take_while(|((n, name), _)| n == namespace && name.starts_with(prefix));
         range.map(|(_, row)| row.clone()).collect()
     }
 

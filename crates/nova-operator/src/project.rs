@@ -53,7 +53,8 @@ impl Reconcile for NovaProject {
         let apps: Vec<NovaApp> = ctx.inside(&namespace).await?;
         if let (Some(first), DeletionPolicy::Block) = (apps.first(), self.spec.deletion_policy) {
             let object = format!("NovaApp {namespace}/{}", first.name_any());
-            let message = format!("the project still has apps: {}, and its deletionPolicy is Block", names(&apps));
+            let message =
+                format!("the project still has apps: {}, and its deletionPolicy is Block", names(&apps));
             let fix = format!(
                 "delete them, or set spec.deletionPolicy of NovaProject {} to Cascade",
                 self.name_any()

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use nova_api::NovaStatus;
 use nova_plan::Outcome;
 
@@ -37,6 +38,11 @@ pub async fn pass<K: Reconcile>(ctx: &Context, key: &Key) -> &'static str {
         return "gone";
     };
     let deleting = object.meta().deletion_timestamp.is_some();
+    if deleting && !object.finalizers().iter().any(|f| Some(f.as_str()) == K::finalizer()) {
+        // Ours is done; it waits for others.
+        ctx.backoff.reset(key);
+        return "gone";
+    }
     let mut seen = K::Seen::default();
     let result = if deleting {
         match object.cleanup(ctx, &mut seen).await {
@@ -67,7 +73,13 @@ pub async fn pass<K: Reconcile>(ctx: &Context, key: &Key) -> &'static str {
     tell(ctx, key, object.as_ref(), &seen, &outcome).await
 }
 
-async fn tell<K: Reconcile>(ctx: &Context, key: &Key, was: &K, seen: &K::Seen, outcome: &Outcome) -> &'static str {
+async fn tell<K: Reconcile>(
+    ctx: &Context,
+    key: &Key,
+    was: &K,
+    seen: &K::Seen,
+    outcome: &Outcome,
+) -> &'static str {
     // The pass may have written to the object itself; a namesake created meanwhile gets a pass of its own.
     let Some(object) = K::table(&ctx.tables).get(&key.namespace, &key.name) else { return "gone" };
     if object.meta().uid != was.meta().uid {

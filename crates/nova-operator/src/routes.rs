@@ -125,7 +125,8 @@ impl Context {
         let tenant = Key::tenant(project.tenant_name());
         if change.new.is_none() {
             self.add_if_deleting(&project, &tenant);
-            let waiting = self.tables.apps.within(&change.at.0, "").into_iter().filter(|a| !is_ready(a.as_ref()));
+            let waiting =
+                self.tables.apps.within(&change.at.0, "").into_iter().filter(|a| !is_ready(a.as_ref()));
             waiting.for_each(|a| self.queue.add(a.key(), Lane::Background));
         }
         self.queue.add_after(project, COUNTS);
@@ -151,6 +152,11 @@ impl Context {
                 self.queue.add(owner, lane(change.listed));
             }
         }
+        self.route_waiting(kind, change);
+    }
+
+    /// Those who wait for a child without being its owner. Our own writes concern them too.
+    pub fn route_waiting(&self, kind: ChildKind, change: &Change<'_, Row>) {
         let (namespace, name) = change.at;
         let came_or_went = change.old.is_none() || change.new.is_none();
         match kind {

@@ -90,7 +90,9 @@ impl Operator {
             for table in optional.tables(&self.ctx) {
                 table.synced().await;
             }
-            if self.ctx.tables.definitions.count("vela-system") == 0 && self.ctx.installed(nova_plan::adapters::vela::CRD) {
+            if self.ctx.tables.definitions.count("vela-system") == 0
+                && self.ctx.installed(nova_plan::adapters::vela::CRD)
+            {
                 self.ctx.tables.definitions.synced().await;
             }
             if let Err(error) = crate::cluster::create_local(&self.ctx).await {
@@ -115,7 +117,9 @@ impl Operator {
         tracing::info!(in_flight = passes.len(), "stopping");
         let finish = async { while passes.join_next().await.is_some() {} };
         if tokio::time::timeout(grace, finish).await.is_err() {
-            tracing::warn!("what was in flight did not finish in time and is given up; it is planned anew at the next start");
+            tracing::warn!(
+                "what was in flight did not finish in time and is given up; it is planned anew at the next start"
+            );
         }
     }
 

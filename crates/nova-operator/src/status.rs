@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::ApiResource;
-use kube::ResourceExt;
 use nova_api::conditions::ConditionType;
 use serde_json::json;
 
@@ -76,7 +76,8 @@ impl Context {
             "uid": object.uid(),
             "resourceVersion": object.resource_version(),
         }});
-        let params = PatchParams { field_manager: Some(K::KEY.manager().to_owned()), ..PatchParams::default() };
+        let params =
+            PatchParams { field_manager: Some(K::KEY.manager().to_owned()), ..PatchParams::default() };
         let api = self.nova_api(object);
         let name = object.name_any();
         let patch = Patch::Merge(&patch);

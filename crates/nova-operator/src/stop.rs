@@ -72,14 +72,19 @@ pub fn read(error: &kube::Error, doing: Doing<'_>) -> Stop {
         } else {
             (webhook, format!("see why the webhook {webhook} does not answer"))
         };
-        let message = format!("{who} does not answer, and without it this cannot be written: {}", status.message);
-        return Problem { message: short(&message), ..problem(Reason::BackendUnavailable, Code::Kn503) }.fix(fix).into();
+        let message =
+            format!("{who} does not answer, and without it this cannot be written: {}", status.message);
+        return Problem { message: short(&message), ..problem(Reason::BackendUnavailable, Code::Kn503) }
+            .fix(fix)
+            .into();
     }
     if status.message.contains("because it is being terminated") {
         return Problem::progress(doing.stage, doing.object, "its namespace is being deleted").into();
     }
     if status.message.contains("denied the request") {
-        return problem(Reason::Forbidden, Code::Kn403).fix("see which admission webhook or policy refuses it").into();
+        return problem(Reason::Forbidden, Code::Kn403)
+            .fix("see which admission webhook or policy refuses it")
+            .into();
     }
     if status.message.contains("exceeded quota") {
         return problem(Reason::QuotaExceeded, Code::Kn429).fix("raise the quota of the namespace").into();
@@ -133,7 +138,8 @@ mod tests {
     fn refusals_are_told_apart() {
         assert_eq!(problem(403, "namespaces is forbidden").reason, Reason::Forbidden);
         assert_eq!(problem(403, "exceeded quota: kubenova-quota").reason, Reason::QuotaExceeded);
-        let dying = problem(403, "unable to create new content in namespace tn-a because it is being terminated");
+        let dying =
+            problem(403, "unable to create new content in namespace tn-a because it is being terminated");
         assert_eq!(dying.reason, Reason::Progressing);
         assert_eq!(problem(422, "is invalid").class, BlockerClass::Bug);
     }

@@ -109,7 +109,8 @@ impl Reconcile for NovaTenant {
             return Err(Stop::Again(stop::MOMENT));
         }
         ctx.hold(self).await?;
-        let row = ctx.apply(Kind::Tenant, ConditionType::TenantSynced, &tenant::capsule(&tenant, true)).await?;
+        let row =
+            ctx.apply(Kind::Tenant, ConditionType::TenantSynced, &tenant::capsule(&tenant, true)).await?;
         apply_children(ctx, tenant::build(&tenant, row.uid())).await?;
         let mut problems = divide_quota(ctx, &tenant, seen).await?;
         problems.extend(capsule_problem(ctx, &tenant, &row));
@@ -143,9 +144,14 @@ impl Reconcile for NovaTenant {
 /// Capsule's CRDs are not there.
 pub fn capsule_missing() -> Problem {
     let object = format!("CustomResourceDefinition {}", capsule::CRD);
-    Problem::new(ConditionType::DependenciesMet, Reason::CapabilityMissing, object, "Capsule is not installed")
-        .code(Code::Kn422)
-        .fix("install Capsule; this goes on by itself then")
+    Problem::new(
+        ConditionType::DependenciesMet,
+        Reason::CapabilityMissing,
+        object,
+        "Capsule is not installed",
+    )
+    .code(Code::Kn422)
+    .fix("install Capsule; this goes on by itself then")
 }
 
 fn count(ctx: &Context, tenant: &NovaTenant, seen: &mut Seen) {
@@ -204,7 +210,10 @@ fn capsule_problem(ctx: &Context, tenant: &ValidTenant, row: &Row) -> Option<Pro
             .fix("see what Capsule says: kubectl describe tenants.capsule.clastix.io, and whether it runs: kubectl -n capsule-system get pods")
     };
     if let Some(words) = ctx.backends.capsule_words() {
-        return Some(problem(Reason::BackendUnavailable, &format!("Capsule does not answer: {words}")).code(Code::Kn503));
+        return Some(
+            problem(Reason::BackendUnavailable, &format!("Capsule does not answer: {words}"))
+                .code(Code::Kn503),
+        );
     }
     let live = row.body();
     let status = capsule::status(&live);
@@ -226,7 +235,8 @@ async fn empty(ctx: &Context, tenant: &NovaTenant, name: &TenantName) -> Result<
     let sandboxes: Vec<NovaSandbox> = ctx.inside(&home).await?;
     if tenant.spec.deletion_policy == DeletionPolicy::Block {
         let first = projects.first().map(|p| format!("NovaProject {home}/{}", p.name_any()));
-        let first = first.or_else(|| sandboxes.first().map(|s| format!("NovaSandbox {home}/{}", s.name_any())));
+        let first =
+            first.or_else(|| sandboxes.first().map(|s| format!("NovaSandbox {home}/{}", s.name_any())));
         let Some(first) = first else { return Ok(()) };
         let message = format!(
             "the tenant still has projects [{}] and sandboxes [{}], and its deletionPolicy is Block",
@@ -259,7 +269,8 @@ async fn remove_capsule_tenant(ctx: &Context, name: &str, uid: &str) -> Result<(
             "metadata": {"resourceVersion": live.pointer("/metadata/resourceVersion")},
             "spec": {"preventDeletion": false},
         });
-        let params = PatchParams { field_manager: Some(Kind::Tenant.manager().to_owned()), ..PatchParams::default() };
+        let params =
+            PatchParams { field_manager: Some(Kind::Tenant.manager().to_owned()), ..PatchParams::default() };
         let object = at.to_string();
         let doing = Doing { stage: DELETING, object: &object };
         let patch = Patch::Merge(&patch);
@@ -292,8 +303,10 @@ pub fn of_home(ctx: &Context, namespace: &str, me: &str) -> Result<Arc<NovaTenan
             format!("it does not exist, or {namespace} is not its home namespace yet"),
         )
         .fix(format!("create NovaTenant {name}; this goes on by itself then"))),
-        (None, _, _) => Err(Problem::invalid(stage, me, format!("{namespace} is no home namespace of a tenant"))
-            .code(Code::Kn403)
-            .fix("create it in tn-<tenant>")),
+        (None, _, _) => {
+            Err(Problem::invalid(stage, me, format!("{namespace} is no home namespace of a tenant"))
+                .code(Code::Kn403)
+                .fix("create it in tn-<tenant>"))
+        }
     }
 }

@@ -52,7 +52,8 @@ pub fn start(ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
         }
     }
     for (group, version, kind, plural) in LEAVES {
-        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        let resource =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
         leaf(ctx, tasks, kind, resource);
     }
     webhooks(ctx, tasks);
@@ -68,7 +69,12 @@ fn nova<K: Tabled>(ctx: &Arc<Context>, tasks: &mut JoinSet<()>, route: fn(&Conte
         }
         Err(invalid) => {
             let name = invalid.metadata.name.unwrap_or_default();
-            tracing::error!(kind = K::KIND, name, error = invalid.error, "object does not parse and is left out");
+            tracing::error!(
+                kind = K::KIND,
+                name,
+                error = invalid.error,
+                "object does not parse and is left out"
+            );
             None
         }
     };
@@ -76,7 +82,9 @@ fn nova<K: Tabled>(ctx: &Arc<Context>, tasks: &mut JoinSet<()>, route: fn(&Conte
     let ctx = ctx.clone();
     let api: Api<DeserializeGuard<K>> = Api::all(ctx.client.clone());
     let metrics = ctx.metrics.clone();
-    tasks.spawn(watch(K::KIND, api, everything(), table, metrics, project, move |change| route(&ctx, &change)));
+    tasks.spawn(watch(K::KIND, api, everything(), table, metrics, project, move |change| {
+        route(&ctx, &change)
+    }));
 }
 
 /// A kind of child. Namespaces and Applications are all seen, foreign ones too; the others by our label.
@@ -86,7 +94,9 @@ fn child(ctx: &Arc<Context>, tasks: &mut JoinSet<()>, kind: ChildKind) {
         _ => everything().labels(MANAGED_SELECTOR),
     };
     let table = ctx.children(kind).clone();
-    dynamic(ctx, tasks, (kind.display(), resource(kind)), config, table, move |ctx, change| ctx.route_child(kind, change));
+    dynamic(ctx, tasks, (kind.display(), resource(kind)), config, table, move |ctx, change| {
+        ctx.route_child(kind, change)
+    });
 }
 
 fn keep(object: DynamicObject) -> (Place, Row) {
@@ -155,17 +165,26 @@ fn crds(ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
     let metrics = ctx.metrics.clone();
     let ctx = ctx.clone();
     let project = |crd: PartialObjectMeta<CustomResourceDefinition>| {
-        let mut object = DynamicObject::new(&crd.name_any(), &ApiResource::erase::<CustomResourceDefinition>(&()));
+        let mut object =
+            DynamicObject::new(&crd.name_any(), &ApiResource::erase::<CustomResourceDefinition>(&()));
         object.metadata = crd.metadata;
         object.metadata.annotations = None;
         Some(keep(object))
     };
-    tasks.spawn(watch("CustomResourceDefinition", api, everything(), table, metrics, project, move |change| {
-        let name = change.at.1.as_str();
-        if name == capsule::CRD || name == vela::CRD {
-            ctx.route_backend();
-        }
-    }));
+    tasks.spawn(watch(
+        "CustomResourceDefinition",
+        api,
+        everything(),
+        table,
+        metrics,
+        project,
+        move |change| {
+            let name = change.at.1.as_str();
+            if name == capsule::CRD || name == vela::CRD {
+                ctx.route_backend();
+            }
+        },
+    ));
 }
 
 /// Watches that begin when their CRD is there, and are left to wait when it goes.
@@ -187,8 +206,11 @@ impl Optional {
                 let gvk = GroupVersionKind::gvk("core.oam.dev", "v1beta1", "ComponentDefinition");
                 let resource = ApiResource::from_gvk_with_plural(&gvk, "componentdefinitions");
                 let table = ctx.tables.definitions.clone();
-                let config = everything().fields(&format!("metadata.namespace={}", vela::DEFINITIONS_NAMESPACE));
-                dynamic(ctx, tasks, ("ComponentDefinition", resource), config, table, |ctx, change| ctx.route_definition(change));
+                let config =
+                    everything().fields(&format!("metadata.namespace={}", vela::DEFINITIONS_NAMESPACE));
+                dynamic(ctx, tasks, ("ComponentDefinition", resource), config, table, |ctx, change| {
+                    ctx.route_definition(change)
+                });
             }
         }
     }

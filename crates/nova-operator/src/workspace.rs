@@ -40,7 +40,8 @@ fn name(tenant: &NovaTenant) -> &str {
 
 /// Applies the children in their order: what limits the namespace comes before the first person may enter it.
 pub async fn apply(ctx: &Context, kind: Kind, owner_uid: &str, children: Children) -> Result<Row, Stop> {
-    let Children { namespace, manager, limits, network_policies, accounts, bindings, absent, quota } = children;
+    let Children { namespace, manager, limits, network_policies, accounts, bindings, absent, quota } =
+        children;
     let apply = async |stage, child: &Child| ctx.apply(kind, stage, child).await;
     let row = apply(ConditionType::NamespacesReady, &namespace).await?;
     apply(ConditionType::NamespacesReady, &manager).await?;
@@ -63,7 +64,13 @@ pub async fn apply(ctx: &Context, kind: Kind, owner_uid: &str, children: Childre
 }
 
 /// What Capsule says of a namespace.
-pub fn capsule_problem(ctx: &Context, tenant: &ValidTenant, capsule: &Row, namespace: &Row, name: &str) -> Option<Problem> {
+pub fn capsule_problem(
+    ctx: &Context,
+    tenant: &ValidTenant,
+    capsule: &Row,
+    namespace: &Row,
+    name: &str,
+) -> Option<Problem> {
     let at = capsule_ref(tenant.name.as_str());
     let stage = ConditionType::TenantSynced;
     if let Some(words) = ctx.backends.capsule_words() {
@@ -79,7 +86,10 @@ pub fn capsule_problem(ctx: &Context, tenant: &ValidTenant, capsule: &Row, names
         Answer::Failed(words) => Some(
             Problem::new(stage, Reason::BackendUnavailable, &at, format!("of {name}: {words}"))
                 .code(Code::Kn503)
-                .fix(format!("see what Capsule says: kubectl describe tenants.capsule.clastix.io {}", tenant.name)),
+                .fix(format!(
+                    "see what Capsule says: kubectl describe tenants.capsule.clastix.io {}",
+                    tenant.name
+                )),
         ),
     }
 }

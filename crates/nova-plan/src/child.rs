@@ -319,7 +319,8 @@ mod tests {
         let mut stripped = child.body.clone();
         stripped["metadata"]["labels"] = json!({});
         assert_eq!(ownership(&stripped, "u1"), Ownership::Foreign);
-        stripped["metadata"]["managedFields"] = json!([{"manager": "kubenova/project", "operation": "Apply"}]);
+        stripped["metadata"]["managedFields"] =
+            json!([{"manager": "kubenova/project", "operation": "Apply"}]);
         assert_eq!(ownership(&stripped, "u1"), Ownership::Ours);
         let forged = json!({"metadata": {"labels": {"kubenova.io/owner-uid": "u2"}, "managedFields": [{"manager": "kubectl", "operation": "Update"}]}});
         assert_eq!(ownership(&forged, "u1"), Ownership::Foreign);

@@ -134,16 +134,22 @@ fn targets(key: &str, whole: Amount, members: &[Member], shortfalls: &mut Vec<Sh
         })
         .collect();
     let sharing = own.iter().filter(|share| share.is_none()).count();
-    let part = rest.part_of(sharing);
-    let part = if COUNTED.contains(&key) { part.floor_to_whole() } else { part };
+    let counted = COUNTED.contains(&key);
+    let part = if counted { rest.part_of(sharing).floor_to_whole() } else { rest.part_of(sharing) };
+    // What cannot be divided evenly goes to the oldest, one each.
+    let mut left_over = if counted { rest.saturating_sub(part.times(sharing)) } else { Amount::ZERO };
     members
         .iter()
         .zip(own)
         .map(|(member, own)| {
-            if own.is_none() && part == Amount::ZERO && whole > Amount::ZERO {
-                shortfalls.push(shortfall(member, key, Amount::ZERO, part, whole));
-            }
-            own.unwrap_or(part)
+            own.unwrap_or_else(|| {
+                if rest == Amount::ZERO && whole > Amount::ZERO {
+                    shortfalls.push(shortfall(member, key, Amount::ZERO, Amount::ZERO, whole));
+                }
+                let one = left_over.min(Amount::whole(1));
+                left_over = left_over.saturating_sub(one);
+                part + one
+            })
         })
         .collect()
 }
@@ -187,11 +193,21 @@ mod tests {
     }
 
     #[test]
+    fn the_only_load_balancer_goes_to_the_oldest_and_nobody_is_in_trouble() {
+        let total = Hard::from([("services.loadbalancers".to_owned(), Amount::whole(1))]);
+        let division = divide(&total, &[member("a", None), member("b", None)]);
+        assert_eq!(division.target["a"], total);
+        assert_eq!(division.target["b"]["services.loadbalancers"], Amount::ZERO);
+        assert!(division.shortfalls.is_empty());
+    }
+
+    #[test]
     fn a_share_that_does_not_fit_is_told_with_its_numbers() {
         let members = [member("a", Some(8)), member("b", Some(4)), member("c", None)];
         let division = divide(&hard(10), &members);
         assert_eq!(division.target["b"], hard(2));
-        let told: Vec<_> = division.shortfalls.iter().map(|s| (s.namespace.as_str(), s.wanted, s.got)).collect();
+        let told: Vec<_> =
+            division.shortfalls.iter().map(|s| (s.namespace.as_str(), s.wanted, s.got)).collect();
         assert_eq!(told, [("b", Amount::whole(4), Amount::whole(2)), ("c", Amount::ZERO, Amount::ZERO)]);
     }
 

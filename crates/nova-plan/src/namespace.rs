@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use crate::child::{Child, ChildKind, ChildRef, Owner};
 use crate::division::Hard;
 use crate::names::{
-    DEPLOYER, LIMITS, NamespaceType, OPERATOR_SERVICE_ACCOUNT, QUOTA, SYSTEM_NAMESPACE, binding_name, label, role,
+    DEPLOYER, LIMITS, NamespaceType, OPERATOR_SERVICE_ACCOUNT, QUOTA, SYSTEM_NAMESPACE, binding_name, label,
+    role,
 };
 use crate::quantity::Amount;
 
@@ -97,8 +98,11 @@ impl Place<'_> {
         }
         let owner = json!({"apiVersion": "capsule.clastix.io/v1beta2", "kind": "Tenant", "name": tenant, "uid": capsule_uid});
         let body = json!({"metadata": {"labels": labels, "ownerReferences": [owner]}});
-        let at =
-            ChildRef { kind: ChildKind::Namespace, namespace: String::new(), name: self.namespace.to_owned() };
+        let at = ChildRef {
+            kind: ChildKind::Namespace,
+            namespace: String::new(),
+            name: self.namespace.to_owned(),
+        };
         Child::new(at, self.owner, &body)
     }
 
@@ -123,7 +127,10 @@ impl Place<'_> {
     /// What the operator grants itself before anything else here.
     #[must_use]
     pub fn manager_binding(&self) -> Child {
-        self.binding(role::NAMESPACE_MANAGER, vec![service_account(SYSTEM_NAMESPACE, OPERATOR_SERVICE_ACCOUNT)])
+        self.binding(
+            role::NAMESPACE_MANAGER,
+            vec![service_account(SYSTEM_NAMESPACE, OPERATOR_SERVICE_ACCOUNT)],
+        )
     }
 
     /// The share of the plan.
@@ -153,7 +160,8 @@ impl Place<'_> {
         if isolation == Isolation::Open {
             return Vec::new();
         }
-        let dns = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}});
+        let dns =
+            json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}});
         let specs = [
             json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}),
             json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": [

@@ -74,6 +74,12 @@ impl Amount {
         Self { milli: self.milli - self.milli.rem_euclid(1000), ..self }
     }
 
+    /// So many of it.
+    #[must_use]
+    pub fn times(self, count: usize) -> Self {
+        Self { milli: self.milli.saturating_mul(i128::try_from(count).unwrap_or(i128::MAX)), ..self }
+    }
+
     /// `self - other`, at least zero.
     #[must_use]
     pub fn saturating_sub(self, other: Self) -> Self {

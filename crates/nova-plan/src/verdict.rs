@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use nova_api::conditions::{
-    BLOCKERS_MAX, Blocker, BlockerClass, ConditionType, LastError, MESSAGE_MAX, OBJECT_MAX, Phase, Reason, clip,
+    BLOCKERS_MAX, Blocker, ConditionType, LastError, MESSAGE_MAX, OBJECT_MAX, Phase, Reason, clip,
 };
 use nova_api::{CoreStatus, NovaKind, NovaStatus};
 
@@ -61,7 +61,9 @@ fn phase(problems: &[Problem], deleting: bool) -> Phase {
         _ if deleting => Phase::Deleting,
         None => Phase::Deployed,
         Some(p) if p.is_progress() => Phase::Applying,
-        Some(p) if !p.terminal && matches!(p.reason, Reason::DependencyMissing | Reason::CapabilityMissing) => {
+        Some(p)
+            if !p.terminal && matches!(p.reason, Reason::DependencyMissing | Reason::CapabilityMissing) =>
+        {
             Phase::Pending
         }
         Some(_) => Phase::Error,
@@ -80,6 +82,27 @@ fn sentence(what: &str, phase: Phase, problem: &Problem) -> String {
     let text = format!("{what} is {state} because {}: {message}", problem.object);
     let text = if problem.fix.is_empty() { text } else { format!("{text}. Fix: {}", problem.fix) };
     clip(&text, MESSAGE_MAX)
+}
+
+/// Adds a condition that is present only while true and does not concern Ready.
+pub fn mark(
+    core: &mut CoreStatus,
+    before: Option<&CoreStatus>,
+    kind: ConditionType,
+    reason: Reason,
+    message: &str,
+    now: Timestamp,
+) {
+    let empty = CoreStatus::default();
+    let generation = core.observed_generation.unwrap_or(0);
+    let mut writer = Writer {
+        before: before.unwrap_or(&empty),
+        generation,
+        now,
+        conditions: std::mem::take(&mut core.conditions),
+    };
+    writer.push(kind, "True", reason, message.to_owned());
+    core.conditions = writer.conditions;
 }
 
 struct Writer<'a> {
@@ -108,7 +131,12 @@ impl Writer<'_> {
 
     fn ready(&mut self, what: &str, phase: Phase, problems: &[Problem]) {
         let Some(leading) = problems.first() else {
-            self.push(ConditionType::Ready, "True", Reason::Reconciled, format!("{what} is as its spec asks"));
+            self.push(
+                ConditionType::Ready,
+                "True",
+                Reason::Reconciled,
+                format!("{what} is as its spec asks"),
+            );
             return;
         };
         let text = sentence(what, phase, leading);
@@ -156,7 +184,7 @@ impl Writer<'_> {
 fn blockers(before: &CoreStatus, problems: &[Problem], now: Timestamp) -> Vec<Blocker> {
     problems
         .iter()
-        .filter(|p| p.class != BlockerClass::Transient || p.reason != Reason::Progressing)
+        .filter(|p| !matches!(p.reason, Reason::Progressing | Reason::RolloutInProgress))
         .take(BLOCKERS_MAX)
         .map(|p| {
             let mut blocker = Blocker {
@@ -235,7 +263,8 @@ mod tests {
         let outcome = Outcome::from(problem);
         let mut project = project();
         let first = core(&project, STAGES, &outcome, Timestamp::UNIX_EPOCH);
-        project.status = Some(nova_api::v1alpha1::NovaProjectStatus { core: first.clone(), ..Default::default() });
+        project.status =
+            Some(nova_api::v1alpha1::NovaProjectStatus { core: first.clone(), ..Default::default() });
         assert_eq!(core(&project, STAGES, &outcome, Timestamp::from_second(99).unwrap()), first);
         assert_eq!(status_of(&first, ConditionType::Stalled), Some("True"));
         let ready = core(&project, STAGES, &Outcome::Applied, Timestamp::from_second(99).unwrap());

@@ -144,9 +144,9 @@ pub fn webhook_advice(configurations: &[Value]) -> Option<String> {
         let all = hook["rules"].as_array().is_some_and(|rules| {
             rules.iter().any(|r| has(&r["apiGroups"], "*") && has(&r["resources"], "*"))
         });
-        let left_out = hook["matchConditions"]
-            .as_array()
-            .is_some_and(|conditions| conditions.iter().any(|c| c["expression"].as_str().is_some_and(|e| e.contains("kubenova.io"))));
+        let left_out = hook["matchConditions"].as_array().is_some_and(|conditions| {
+            conditions.iter().any(|c| c["expression"].as_str().is_some_and(|e| e.contains("kubenova.io")))
+        });
         all && !left_out && hook["failurePolicy"] != "Ignore"
     };
     let blocking: Vec<&str> = hooks().filter(catches_nova).filter_map(|h| h["name"].as_str()).collect();
@@ -160,7 +160,9 @@ pub fn webhook_advice(configurations: &[Value]) -> Option<String> {
 }
 
 fn has(list: &Value, item: &str) -> bool {
-    list.as_array().is_some_and(|l| l.iter().any(|v| v.as_str().is_some_and(|s| s == item || s.starts_with(&format!("{item}/")))))
+    list.as_array().is_some_and(|l| {
+        l.iter().any(|v| v.as_str().is_some_and(|s| s == item || s.starts_with(&format!("{item}/"))))
+    })
 }
 
 #[cfg(test)]

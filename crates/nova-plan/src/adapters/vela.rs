@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::names::annotation;
+
 /// CRD that has to be there.
 pub const CRD: &str = "applications.core.oam.dev";
 /// Name under which `NovaCluster` lists it.
@@ -142,18 +144,21 @@ pub fn read(live: &Value) -> Reading {
     let answer = if live.pointer("/metadata/deletionTimestamp").is_some() {
         Answer::Deleting
     } else {
-        answer(&status, generation)
+        let version = &live["metadata"]["annotations"][annotation::VELA_PUBLISH_VERSION];
+        answer(&status, generation, version.as_str().unwrap_or_default())
     };
     Reading { answer, healthy, applied }
 }
 
-fn answer(status: &Status, generation: i64) -> Answer {
+fn answer(status: &Status, generation: i64, publish_version: &str) -> Answer {
     if status.observed_generation < generation || status.status.is_empty() {
         return Answer::Unseen;
     }
     // A condition that turned False says why nothing could be rendered, in every phase before `running`.
     let broken = status.conditions.iter().find(|c| {
-        c.status == "False" && !c.message.is_empty() && ["Parsed", "Revision", "Policy", "Render"].contains(&c.r#type.as_str())
+        c.status == "False"
+            && !c.message.is_empty()
+            && ["Parsed", "Revision", "Policy", "Render"].contains(&c.r#type.as_str())
     });
     let step = status
         .workflow
@@ -166,12 +171,18 @@ fn answer(status: &Status, generation: i64) -> Answer {
         "workflowFailed" | "workflowTerminated" => Answer::Failed(why()),
         "workflowSuspending" => Answer::Suspended(why()),
         "deleting" => Answer::Deleting,
-        "running" if settled(status) && status.services.iter().all(|s| s.healthy) => Answer::Running,
-        "running" | "unhealthy" if status.workflow.status == "succeeded" => Answer::Unhealthy(unhealthy(status)),
+        "running" if settled(status, publish_version) && status.services.iter().all(|s| s.healthy) => {
+            Answer::Running
+        }
+        "running" | "unhealthy" if status.workflow.status == "succeeded" => {
+            Answer::Unhealthy(unhealthy(status))
+        }
         _ => match broken {
             Some(condition) => Answer::Failed(condition.message.clone()),
             None if status.services.iter().any(|s| !s.healthy) => Answer::Unhealthy(unhealthy(status)),
-            None => match step.filter(|s| s.len() > 8 && status.workflow.steps.iter().any(|s| s.phase == "failed")) {
+            None => match step
+                .filter(|s| s.len() > 8 && status.workflow.steps.iter().any(|s| s.phase == "failed"))
+            {
                 Some(failed) => Answer::Failed(failed),
                 None => Answer::Rolling(status.status.clone()),
             },
@@ -179,10 +190,17 @@ fn answer(status: &Status, generation: i64) -> Answer {
     }
 }
 
-fn settled(status: &Status) -> bool {
+/// The workflow that succeeded is that of the version asked for; Vela names it by the publish version, if there
+/// is one, and by the revision otherwise.
+fn settled(status: &Status, publish_version: &str) -> bool {
+    let Workflow { status: phase, app_revision, .. } = &status.workflow;
     let revision = &status.latest_revision.name;
-    status.workflow.status == "succeeded"
-        && (revision.is_empty() || status.workflow.app_revision.starts_with(revision.as_str()))
+    let current = if publish_version.is_empty() {
+        app_revision.starts_with(revision.as_str())
+    } else {
+        app_revision == publish_version
+    };
+    phase == "succeeded" && current
 }
 
 fn unhealthy(status: &Status) -> String {
@@ -199,18 +217,19 @@ mod tests {
     use serde_json::json;
 
     fn app(status: &Value) -> Value {
-        json!({"metadata": {"generation": 2}, "status": status})
+        json!({"metadata": {"generation": 2, "annotations": {"app.oam.dev/publishVersion": "abc"}}, "status": status})
     }
 
     #[test]
     fn running_counts_only_when_every_part_agrees() {
         let good = json!({"observedGeneration": 2, "status": "running", "latestRevision": {"name": "web-v1"},
-            "workflow": {"status": "succeeded", "appRevision": "web-v1:abc"}, "services": [{"name": "web", "healthy": true}]});
+            "workflow": {"status": "succeeded", "appRevision": "abc"}, "services": [{"name": "web", "healthy": true}]});
         assert_eq!(read(&app(&good)).answer, Answer::Running);
         for (pointer, value) in [
             ("/observedGeneration", json!(1)),
             ("/status", json!("runningWorkflow")),
             ("/workflow/status", json!("executing")),
+            ("/workflow/appRevision", json!("older")),
             ("/services/0/healthy", json!(false)),
         ] {
             let mut bad = good.clone();

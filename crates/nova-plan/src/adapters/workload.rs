@@ -75,7 +75,8 @@ fn pod(live: &Value) -> Health {
             let mut message = text(container, "/state/waiting/message").to_owned();
             let exit = container.pointer("/lastState/terminated/exitCode").and_then(Value::as_i64);
             if let (true, Some(code)) = (reason == "CrashLoopBackOff", exit) {
-                message = format!("container {} exited with code {code}; {message}", text(container, "/name"));
+                message =
+                    format!("container {} exited with code {code}; {message}", text(container, "/name"));
             }
             return failed(reason, message);
         }
@@ -94,7 +95,8 @@ fn pod(live: &Value) -> Health {
 
 fn unseen(live: &Value) -> Option<Health> {
     let generation = number(live, "/metadata/generation");
-    (number(live, "/status/observedGeneration") < generation).then(|| progressing("not yet seen by its controller"))
+    (number(live, "/status/observedGeneration") < generation)
+        .then(|| progressing("not yet seen by its controller"))
 }
 
 fn deployment(live: &Value) -> Health {

@@ -54,4 +54,3 @@ impl Children {
             .unwrap_or_default()
     }
 }
-

@@ -49,8 +49,8 @@ const MAX_OBJECTS: usize = 200;
 
 /// Parses the documents of a manifest that goes to `namespace`.
 pub fn objects(manifest: &str, namespace: &str) -> Result<Vec<Value>, InvalidManifest> {
-    let documents: Vec<Value> =
-        serde_yaml::from_multiple(manifest).map_err(|e| InvalidManifest::Parse(first_line(&e.to_string())))?;
+    let documents: Vec<Value> = serde_yaml::from_multiple(manifest)
+        .map_err(|e| InvalidManifest::Parse(first_line(&e.to_string())))?;
     let mut seen = BTreeSet::new();
     let mut objects = Vec::new();
     for (index, document) in documents.into_iter().enumerate().take(MAX_OBJECTS + 1) {
@@ -108,7 +108,10 @@ mod tests {
     fn what_cannot_be_taken_is_told_by_document_and_field() {
         assert_eq!(refused("kind: ConfigMap\nmetadata: {name: a}\n"), "document 1 has no apiVersion");
         assert_eq!(refused("apiVersion: v1\nkind: ConfigMap\n"), "document 1 has no metadata.name");
-        assert!(refused("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: kube-system}").contains("kube-system"));
+        assert!(
+            refused("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: kube-system}")
+                .contains("kube-system")
+        );
         assert!(refused("a: b: c").starts_with("not valid YAML"));
         assert_eq!(refused("---\n"), "it holds no object");
         let twice = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";

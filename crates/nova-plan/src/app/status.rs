@@ -137,9 +137,9 @@ fn leaf_problem(app: &Watched<'_>, leaf: &Leaf) -> Problem {
     let problem = |why: Reason, code: Code| Problem::new(stage, why, &object, &told).code(code);
     match reason {
         "ImagePullBackOff" | "ErrImagePull" | "ErrImageNeverPull" | "InvalidImageName" => {
-            problem(Reason::SourceUnavailable, Code::Kn422).class(BlockerClass::User).fix(format!(
-                "correct image, tag or credentialsSecretRef in the source of {me}"
-            ))
+            problem(Reason::SourceUnavailable, Code::Kn422)
+                .class(BlockerClass::User)
+                .fix(format!("correct image, tag or credentialsSecretRef in the source of {me}"))
         }
         "CreateContainerConfigError" => problem(Reason::SecretMissing, Code::Kn404)
             .class(BlockerClass::User)
@@ -157,12 +157,18 @@ fn leaf_problem(app: &Watched<'_>, leaf: &Leaf) -> Problem {
         _ if message.contains("violates PodSecurity") => problem(Reason::Forbidden, Code::Kn403)
             .class(BlockerClass::User)
             .fix(format!("take out of {me} what the namespace's Pod Security level refuses")),
-        "ProgressDeadlineExceeded" => problem(Reason::RolloutFailed, Code::Kn422)
-            .class(BlockerClass::User)
-            .fix(format!("read why: kubectl -n {namespace} describe {} {}", leaf.kind.to_lowercase(), leaf.name)),
-        _ => problem(Reason::Unhealthy, Code::Kn422)
-            .class(BlockerClass::User)
-            .fix(format!("kubectl -n {namespace} describe {} {}", leaf.kind.to_lowercase(), leaf.name)),
+        "ProgressDeadlineExceeded" => {
+            problem(Reason::RolloutFailed, Code::Kn422).class(BlockerClass::User).fix(format!(
+                "read why: kubectl -n {namespace} describe {} {}",
+                leaf.kind.to_lowercase(),
+                leaf.name
+            ))
+        }
+        _ => problem(Reason::Unhealthy, Code::Kn422).class(BlockerClass::User).fix(format!(
+            "kubectl -n {namespace} describe {} {}",
+            leaf.kind.to_lowercase(),
+            leaf.name
+        )),
     }
 }
 

@@ -92,11 +92,8 @@ pub fn validate(app: &NovaApp, refs: &References<'_>) -> Result<ValidApp, Proble
 }
 
 fn vela_trait(given: &Trait) -> vela::Trait {
-    let properties = if given.properties.is_empty() {
-        Value::Null
-    } else {
-        Value::Object(given.properties.0.clone())
-    };
+    let properties =
+        if given.properties.is_empty() { Value::Null } else { Value::Object(given.properties.0.clone()) };
     vela::Trait { r#type: given.type_.clone(), properties }
 }
 
@@ -138,11 +135,13 @@ fn source(
         SourceKind::VelaTemplate => {
             let template = source.vela_template.as_ref().ok_or_else(absent)?;
             if let Some((_, why)) = REFUSED_TEMPLATES.iter().find(|(name, _)| *name == template.template) {
-                let what = format!("spec.source.velaTemplate.template {:?} is not allowed", template.template);
+                let what =
+                    format!("spec.source.velaTemplate.template {:?} is not allowed", template.template);
                 return Err(Problem::invalid(stage, me, what).fix(why));
             }
             if !definition_exists {
-                let object = format!("ComponentDefinition {}/{}", vela::DEFINITIONS_NAMESPACE, template.template);
+                let object =
+                    format!("ComponentDefinition {}/{}", vela::DEFINITIONS_NAMESPACE, template.template);
                 return Err(Problem::missing(stage, object, "no such Vela template").class(BlockerClass::User).fix(
                     format!(
                         "set spec.source.velaTemplate.template of {me} to one that `kubectl get componentdefinitions -n {}` lists, or have the platform team install it",

@@ -32,7 +32,8 @@ pub struct Seen {
 }
 
 /// How to set Capsule up, for advice and fixes.
-pub const CAPSULE_VALUES: &str = "install Capsule with the values of charts/kubenova/recommended/capsule-values.yaml";
+pub const CAPSULE_VALUES: &str =
+    "install Capsule with the values of charts/kubenova/recommended/capsule-values.yaml";
 
 impl Seen {
     /// What keeps the cluster from being Ready.
@@ -54,9 +55,14 @@ impl Backend {
         let stage = ConditionType::DependenciesMet;
         if !self.installed {
             return Some(
-                Problem::new(stage, Reason::CapabilityMissing, format!("CustomResourceDefinition {crd}"), format!("{name} is not installed"))
-                    .code(Code::Kn422)
-                    .fix(format!("install {name}; what waits for it goes on by itself")),
+                Problem::new(
+                    stage,
+                    Reason::CapabilityMissing,
+                    format!("CustomResourceDefinition {crd}"),
+                    format!("{name} is not installed"),
+                )
+                .code(Code::Kn422)
+                .fix(format!("install {name}; what waits for it goes on by itself")),
             );
         }
         let words = self.unavailable.as_ref()?;

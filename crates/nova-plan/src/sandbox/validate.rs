@@ -49,10 +49,7 @@ pub fn validate<'a>(sandbox: &NovaSandbox, refs: References<'a>) -> Result<Valid
         namespace: refs.tenant.name.sandbox_namespace(&name),
         name,
         tenant: refs.tenant,
-        owner: Owner {
-            uid: sandbox.metadata.uid.clone().unwrap_or_default(),
-            ..refs.tenant.owner.clone()
-        },
+        owner: Owner { uid: sandbox.metadata.uid.clone().unwrap_or_default(), ..refs.tenant.owner.clone() },
         limits,
     })
 }

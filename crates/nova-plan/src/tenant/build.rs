@@ -37,9 +37,7 @@ pub fn capsule_ref(tenant: &str) -> ChildRef {
 /// The Capsule tenant. `prevent_deletion` is taken off only as the last step of a deletion.
 #[must_use]
 pub fn capsule(tenant: &ValidTenant, prevent_deletion: bool) -> Child {
-    let allowed = |classes: &[String]| {
-        (!classes.is_empty()).then(|| Allowed { allowed: classes.to_vec() })
-    };
+    let allowed = |classes: &[String]| (!classes.is_empty()).then(|| Allowed { allowed: classes.to_vec() });
     let spec = TenantSpec {
         owners: tenant.owners.iter().map(capsule_owner).collect(),
         force_tenant_prefix: false,
@@ -59,11 +57,7 @@ fn capsule_owner(subject: &Subject) -> adapter::Owner {
         SubjectKind::Group => ("Group", subject.name.clone()),
         SubjectKind::ServiceAccount => ("ServiceAccount", format!("system:serviceaccount:{}", subject.name)),
     };
-    adapter::Owner {
-        kind: kind.to_owned(),
-        name,
-        cluster_roles: vec![role::TENANT_BASE.to_owned()],
-    }
+    adapter::Owner { kind: kind.to_owned(), name, cluster_roles: vec![role::TENANT_BASE.to_owned()] }
 }
 
 impl ValidTenant {

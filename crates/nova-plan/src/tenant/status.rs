@@ -9,7 +9,7 @@ use crate::division::{Division, Hard, Shortfall, sum};
 use crate::names::TenantName;
 use crate::namespace::shown;
 use crate::problem::Problem;
-use crate::verdict::{Outcome, core};
+use crate::verdict::{Outcome, core, mark};
 
 /// What was seen around a tenant, whatever came of the pass.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -35,8 +35,14 @@ pub struct Seen {
 pub fn status(tenant: &NovaTenant, seen: &Seen, outcome: &Outcome, now: Timestamp) -> NovaTenantStatus {
     let count = |n: usize| Some(i64::try_from(n).unwrap_or(i64::MAX));
     let name = tenant.metadata.name.as_deref().unwrap_or_default();
+    let mut core = core(tenant, STAGES, outcome, now);
+    if tenant.spec.suspended {
+        let before = tenant.status.as_ref().map(|s| &s.core);
+        let message = "spec.suspended is true: what runs goes on, nothing new is made in its namespaces";
+        mark(&mut core, before, ConditionType::Suspended, Reason::Suspended, message, now);
+    }
     NovaTenantStatus {
-        core: core(tenant, STAGES, outcome, now),
+        core,
         plan: seen.plan.clone(),
         projects: count(seen.projects),
         sandboxes: count(seen.sandboxes),
@@ -56,7 +62,11 @@ fn quota(seen: &Seen) -> Option<TenantQuota> {
     let allocated = within(sum(&seen.allocated));
     let free: Hard =
         seen.total.iter().map(|(k, total)| (k.clone(), total.saturating_sub(allocated[k]))).collect();
-    Some(TenantQuota { used: shown(&within(sum(&seen.used))), allocated: shown(&allocated), free: shown(&free) })
+    Some(TenantQuota {
+        used: shown(&within(sum(&seen.used))),
+        allocated: shown(&allocated),
+        free: shown(&free),
+    })
 }
 
 impl Division {

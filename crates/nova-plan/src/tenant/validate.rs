@@ -79,15 +79,20 @@ pub fn validate(tenant: &NovaTenant, refs: &References<'_>) -> Result<ValidTenan
     let given = tenant.metadata.name.as_deref().unwrap_or_default();
     let me = format!("NovaTenant {given}");
     let name = TenantName::parse(given).map_err(|invalid| {
-        Problem::invalid(stage, &me, invalid).fix("delete it and create one with a name that follows the rule")
+        Problem::invalid(stage, &me, invalid)
+            .fix("delete it and create one with a name that follows the rule")
     })?;
     let plan_name = plan_in_force(tenant, refs.cluster);
     if let (Some((plan, true)), None) = (plan_name, refs.plan) {
-        return Err(Problem::missing(stage, format!("NovaPlan {plan}"), "it does not exist; nothing was changed")
-            .class(BlockerClass::User)
-            .fix(format!(
-                "create the plan, or set spec.plan of {me} to one of those that `kubectl get novaplans` lists"
-            )));
+        return Err(Problem::missing(
+            stage,
+            format!("NovaPlan {plan}"),
+            "it does not exist; nothing was changed",
+        )
+        .class(BlockerClass::User)
+        .fix(format!(
+            "create the plan, or set spec.plan of {me} to one of those that `kubectl get novaplans` lists"
+        )));
     }
     let dev_group = tenant.spec.dev_group.clone().unwrap_or_else(|| name.default_dev_group());
     if let Some(holder) = refs.dev_group_holder {
@@ -108,7 +113,8 @@ pub fn validate(tenant: &NovaTenant, refs: &References<'_>) -> Result<ValidTenan
     let limits: Vec<Limits> =
         [plan.and_then(|p| p.limits.clone()), tenant.spec.limits.clone()].into_iter().flatten().collect();
     if let Some(contradiction) = ContainerLimits::merge(limits.iter().map(Some)).contradiction() {
-        return Err(Problem::invalid(stage, &me, contradiction).fix("change spec.limits of the tenant or of its plan"));
+        return Err(Problem::invalid(stage, &me, contradiction)
+            .fix("change spec.limits of the tenant or of its plan"));
     }
     let id = tenant.metadata.uid.clone().unwrap_or_default();
     Ok(ValidTenant {
@@ -142,4 +148,3 @@ pub fn unknown_default_plan<'a>(tenant: &'a NovaTenant, refs: &References<'a>) -
         _ => None,
     }
 }
-

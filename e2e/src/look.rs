@@ -1,0 +1,217 @@
+//! Ways to look at the cluster: waiting for something, conditions, and whole tenants as comparable pictures.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
+use kube::core::{GroupVersionKind, ResourceExt};
+use serde_json::Value;
+
+/// Looks every 100 ms until `look` is content, and fails with its last word after `within`.
+pub async fn eventually<T>(
+    what: &str,
+    within: Duration,
+    mut look: impl AsyncFnMut() -> Result<T, String>,
+) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        match look().await {
+            Ok(found) => return Ok(found),
+            Err(why) if start.elapsed() > within => bail!("not within {within:?}: {what}: {why}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+/// A condition of any object.
+#[must_use]
+pub fn condition<'a>(object: &'a DynamicObject, kind: &str) -> Option<&'a Value> {
+    object.data["status"]["conditions"].as_array()?.iter().find(|c| c["type"] == kind)
+}
+
+/// Ready is True, for the present generation.
+#[must_use]
+pub fn is_ready(object: &DynamicObject) -> bool {
+    let generation = object.metadata.generation.unwrap_or(0);
+    condition(object, "Ready").is_some_and(|c| c["status"] == "True" && c["observedGeneration"] == generation)
+}
+
+/// Reason of Ready.
+#[must_use]
+pub fn reason(object: &DynamicObject) -> &str {
+    condition(object, "Ready").and_then(|c| c["reason"].as_str()).unwrap_or_default()
+}
+
+/// Message of Ready.
+#[must_use]
+pub fn message(object: &DynamicObject) -> &str {
+    condition(object, "Ready").and_then(|c| c["message"].as_str()).unwrap_or_default()
+}
+
+/// Kinds that a picture of a tenant holds: group, version, kind, plural, cluster-scoped.
+const KINDS: [(&str, &str, &str, &str); 17] = [
+    ("kubenova.io", "v1alpha1", "NovaTenant", "novatenants"),
+    ("kubenova.io", "v1alpha1", "NovaProject", "novaprojects"),
+    ("kubenova.io", "v1alpha1", "NovaSandbox", "novasandboxes"),
+    ("kubenova.io", "v1alpha1", "NovaApp", "novaapps"),
+    ("capsule.clastix.io", "v1beta2", "Tenant", "tenants"),
+    ("core.oam.dev", "v1beta1", "Application", "applications"),
+    ("core.oam.dev", "v1beta1", "ResourceTracker", "resourcetrackers"),
+    ("", "v1", "Namespace", "namespaces"),
+    ("", "v1", "ServiceAccount", "serviceaccounts"),
+    ("", "v1", "ResourceQuota", "resourcequotas"),
+    ("", "v1", "LimitRange", "limitranges"),
+    ("", "v1", "Service", "services"),
+    ("", "v1", "Pod", "pods"),
+    ("apps", "v1", "Deployment", "deployments"),
+    ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
+    ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
+    ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings"),
+];
+
+/// Any kind, all namespaces.
+#[must_use]
+pub fn any(client: &Client, group: &str, version: &str, kind: &str, plural: &str) -> Api<DynamicObject> {
+    let gvk = GroupVersionKind::gvk(group, version, kind);
+    Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&gvk, plural))
+}
+
+/// What belongs to a tenant: `<Kind> <namespace>/<name>` to the object, stripped of what differs between runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot(pub BTreeMap<String, Value>);
+
+impl Snapshot {
+    pub(crate) async fn take(client: &Client, tenant: &str) -> Result<Self> {
+        let mut objects = BTreeMap::new();
+        for (group, version, kind, plural) in KINDS {
+            for object in any(client, group, version, kind, plural).list(&ListParams::default()).await? {
+                if let Some(key) = belongs(kind, &object, tenant) {
+                    objects.insert(key, mask(&object, tenant));
+                }
+            }
+        }
+        Ok(Self(objects))
+    }
+
+    /// Names of what differs between two pictures, for a failed assertion.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let keys = self.0.keys().chain(other.0.keys().filter(|k| !self.0.contains_key(*k)));
+        keys.filter_map(|key| match (self.0.get(key), other.0.get(key)) {
+            (Some(a), Some(b)) if a == b => None,
+            (Some(a), Some(b)) => Some(format!("{key} differs:\n  {a}\n  {b}")),
+            (Some(_), None) => Some(format!("{key} is only in the first")),
+            _ => Some(format!("{key} is only in the second")),
+        })
+        .collect()
+    }
+
+    /// Names of everything in it.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+}
+
+/// The key of an object in a picture, with the tenant's name masked; pods have random names and are left to their Deployments.
+fn belongs(kind: &str, object: &DynamicObject, tenant: &str) -> Option<String> {
+    let home = format!("tn-{tenant}");
+    let ours = |namespace: &str| {
+        namespace.strip_prefix(&home).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let name = object.name_any();
+    let text = match object.namespace() {
+        Some(namespace) if ours(&namespace) => format!("{kind} {namespace}/{name}"),
+        None if kind == "Namespace" && ours(&name) => format!("{kind} {name}"),
+        None if ["NovaTenant", "Tenant"].contains(&kind) && name == tenant => format!("{kind} {name}"),
+        None if kind == "ResourceTracker" && name.contains(&home) => format!("{kind} {name}"),
+        None if kind == "ClusterRoleBinding" && object.data.to_string().contains(&home) => {
+            format!("{kind} {name}")
+        }
+        _ => return None,
+    };
+    if kind == "Pod" { None } else { Some(text.replace(tenant, "TENANT")) }
+}
+
+/// Takes out identities, versions, times and Vela's generated values; the tenant's name is masked.
+fn mask(object: &DynamicObject, tenant: &str) -> Value {
+    let value = serde_json::to_value(object).unwrap_or_default();
+    let mut text = value.to_string();
+    text = text.replace(tenant, "TENANT");
+    let mut value: Value = serde_json::from_str(&text).unwrap_or_default();
+    strip(&mut value);
+    value
+}
+
+/// Keys whose values differ from run to run.
+const VOLATILE: [&str; 30] = [
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "generation",
+    "managedFields",
+    "lastTransitionTime",
+    "lastUpdateTime",
+    "lastHeartbeatTime",
+    "observedGeneration",
+    "id",
+    "since",
+    "at",
+    "startTime",
+    "endTime",
+    "clusterIP",
+    "clusterIPs",
+    "firstExecuteTime",
+    "lastExecuteTime",
+    "kubenova.io/owner-uid",
+    "kubenova.io/tenant-id",
+    "kubenova.io/project-id",
+    "kubenova.io/app-id",
+    "kubenova.io/applied-hash",
+    "app.oam.dev/last-applied-time",
+    "app.oam.dev/last-applied-configuration",
+    "app.oam.dev/app-revision-hash",
+    "app.oam.dev/resourceTracker",
+    "latestRevision",
+    "contextBackend",
+    "deployment.kubernetes.io/revision",
+];
+
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|key, _| !VOLATILE.contains(&key.as_str()));
+            map.values_mut().for_each(strip);
+        }
+        Value::Array(list) => list.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
+
+/// Waits until every Nova object of a tenant is Ready.
+pub(crate) async fn all_ready(client: &Client, tenant: &str, within: Duration) -> Result<()> {
+    eventually("every Nova object is Ready", within, async || {
+        let mut seen = 0;
+        for (group, version, kind, plural) in KINDS.into_iter().filter(|(g, ..)| *g == "kubenova.io") {
+            let objects = any(client, group, version, kind, plural).list(&ListParams::default()).await;
+            for object in objects.map_err(|e| e.to_string())? {
+                if belongs(kind, &object, tenant).is_none() {
+                    continue;
+                }
+                seen += 1;
+                if !is_ready(&object) {
+                    return Err(format!(
+                        "{kind} {}: {} {}",
+                        object.name_any(),
+                        reason(&object),
+                        message(&object)
+                    ));
+                }
+            }
+        }
+        if seen > 0 { Ok(()) } else { Err("there is none".to_owned()) }
+    })
+    .await
+}
