@@ -4,7 +4,9 @@
     reason = "messages quote their parameters, paths among them, so that blanks and line ends in them show"
 )]
 
+mod check;
 mod down;
+mod r#gen;
 mod up;
 
 use std::process::ExitCode;
@@ -23,6 +25,8 @@ struct Arguments {
 enum Word {
     Up(up::Up),
     Down(down::Down),
+    Gen(r#gen::Gen),
+    Check(check::Check),
 }
 
 #[tokio::main]
@@ -30,6 +34,8 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().word {
         Word::Up(word) => word.run().await,
         Word::Down(word) => word.run().await,
+        Word::Gen(word) => word.run().await,
+        Word::Check(word) => word.run().await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
