@@ -101,6 +101,10 @@ impl Up {
         let until = Instant::now() + PATIENCE;
         while place.read().is_none_or(|state| state.pid != child.id()) {
             if let Some(status) = child.try_wait().context("watch the supervisor")? {
+                if place.is_held()? {
+                    // Somebody else's `up` was a moment earlier; its control plane serves as well.
+                    break;
+                }
                 let text = std::fs::read_to_string(place.log()).unwrap_or_default();
                 bail!("the control plane did not start ({status}):\n{}", text.trim());
             }

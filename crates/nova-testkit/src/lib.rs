@@ -2,6 +2,11 @@
 //!
 //! [`build::ensure`] builds every component from its pinned Go tool module into a cache, once.
 //! [`ControlPlane::start`] runs them as child processes that die with their owner, whatever becomes of it.
+//!
+//! Pods on the simulated nodes run at once. A bad life is asked for by the image's tag (`:bad-image`, `:crash-loop`,
+//! `:never-ready`) or by the pod's annotation `kubenova.io/test-pod-life` (`image-pull-error`, `crash-loop`,
+//! `never-ready`); a pod whose annotation turns good recovers.
+//!
 //! [`FaultProxy`] stands between a client and the API server and kills the client after a chosen write.
 #![allow(
     clippy::unnecessary_debug_formatting,
@@ -25,4 +30,4 @@ pub use fault_proxy::FaultProxy;
 pub use identity::Identity;
 pub use manifests::Manifests;
 pub use plane::{CapsuleValues, Component, ComponentInfo, ControlPlane, Options};
-pub use process::{Process, Reaper};
+pub use process::{Process, Reaper, Usage};

@@ -40,6 +40,8 @@ pub struct Options {
     pub vela: bool,
     /// Neither Capsule's nor Vela's process, but the CRDs and objects of both charts (Capsule's if it is not off).
     pub crds_only: bool,
+    /// Appended to vela-core's command line, where they win over the chart's.
+    pub vela_args: Vec<String>,
     /// How many nodes KWOK simulates. With none, pods stay pending.
     pub simulated_nodes: usize,
     /// Where the state is kept; a temporary folder in memory, where there is room, if not given.
@@ -53,6 +55,7 @@ impl Default for Options {
             capsule: CapsuleValues::Recommended,
             vela: true,
             crds_only: false,
+            vela_args: Vec::new(),
             simulated_nodes: 3,
             dir: None,
         }
@@ -208,7 +211,7 @@ impl ControlPlane {
                 port: running.port,
                 log: running.process.log().to_path_buf(),
                 running: running.process.is_running(),
-                memory: memory(running.process.pid()),
+                memory: running.process.usage().map(|usage| usage.memory),
             })
             .collect()
     }
@@ -226,6 +229,20 @@ impl ControlPlane {
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
+    }
+
+    /// Runs a program that ends with this control plane, or with the process that holds it if that is earlier.
+    ///
+    /// Its output goes to `logs/<name>.log` in [`ControlPlane::dir`].
+    pub fn spawn(
+        &self,
+        name: &str,
+        program: &Path,
+        args: &[String],
+        env: &[(String, String)],
+    ) -> Result<Process> {
+        let log = self.dir.join("logs").join(format!("{name}.log"));
+        self.reaper.spawn(name, program, args, env, &log)
     }
 
     /// Ends a component and waits for its end.
@@ -283,12 +300,4 @@ impl Drop for ControlPlane {
         }
         self.reaper.finish();
     }
-}
-
-/// Resident memory of a process in bytes.
-fn memory(pid: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(kib * 1024)
 }

@@ -5,6 +5,8 @@ use std::net::TcpListener;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::build;
+
 /// Below the range that systems hand to outgoing connections, so that no client of ours sits on a chosen port.
 const RANGE: std::ops::Range<u16> = 20_000..32_000;
 
@@ -21,7 +23,7 @@ impl Port {
     /// # Errors
     /// When every port of the range is taken or the lock folder cannot be written.
     pub fn reserve() -> Result<Self> {
-        let dir = std::env::temp_dir().join("kubenova-ports");
+        let dir = build::cache_dir()?.join("ports");
         fs::create_dir_all(&dir).with_context(|| format!("create {dir:?}"))?;
         let width = RANGE.end - RANGE.start;
         let begin = u16::try_from(std::process::id() % u32::from(width)).unwrap_or_default();

@@ -144,6 +144,17 @@ impl Drop for Reaper {
     }
 }
 
+/// What a process has used since its start.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Processor time, user and system.
+    pub cpu: Duration,
+    /// Resident memory now, in bytes.
+    pub memory: u64,
+    /// The most resident memory it ever had, in bytes.
+    pub peak_memory: u64,
+}
+
 /// One process, running or ended.
 #[derive(Debug)]
 pub struct Process {
@@ -212,6 +223,22 @@ impl Process {
     pub fn kill(&self) {
         self.expected.store(true, Ordering::SeqCst);
         self.signal(Signal::KILL);
+    }
+
+    /// What it has used so far, where `/proc` tells.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let bytes = |name: &str| -> Option<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
+        };
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        // The program's name, in brackets, may hold anything; user and system time are the 12th and 13th after it.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+        let cpu = Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second());
+        Some(Usage { cpu, memory: bytes("VmRSS:")?, peak_memory: bytes("VmHWM:")? })
     }
 
     fn signal(&self, signal: Signal) {

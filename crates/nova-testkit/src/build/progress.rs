@@ -18,9 +18,8 @@ pub struct Progress {
 impl Progress {
     /// Announces a build of `total` steps.
     pub fn new(total: usize) -> Self {
-        eprintln!(
-            "Building the control plane, {total} step(s); a first build takes ten to twenty minutes, once."
-        );
+        let first = if total > 5 { " The first time this takes ten to twenty minutes." } else { "" };
+        eprintln!("Building the control plane: {total} to do.{first}");
         Self { total, begun: std::cell::Cell::new(0), since: Instant::now() }
     }
 

@@ -168,11 +168,9 @@ impl ControlPlane {
         }
         let kubeconfig = self.kubeconfig(&Identity::service_account(namespace, name)).await?;
         let port = self.port("vela");
-        self.launch(
-            Component::Vela,
-            vela::launch(&self.site(), port, &kubeconfig.display().to_string())?,
-            port,
-        )?;
+        let mut launch = vela::launch(&self.site(), port, &kubeconfig.display().to_string())?;
+        launch.args.extend_from_slice(&self.options.vela_args);
+        self.launch(Component::Vela, launch, port)?;
         self.ready(Component::Vela).await
     }
 

@@ -70,7 +70,7 @@ async fn capsule_lets_owners_make_namespaces_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn vela_is_stopped_and_started_again() {
+async fn vela_and_the_api_server_are_stopped_and_started_again() {
     let plane = ControlPlane::start().await.unwrap();
     plane.stop(Component::Vela).await.unwrap();
     plane.kubectl(&["create", "namespace", "engines-web"]).await.unwrap();
@@ -80,4 +80,27 @@ async fn vela_is_stopped_and_started_again() {
     assert_eq!(plane.kubectl(&status).await.unwrap(), "");
     plane.start_component(Component::Vela).await.unwrap();
     eventually(&plane, 20, &status, |found| found == "running").await;
+
+    plane.stop(Component::ApiServer).await.unwrap();
+    assert!(plane.kubectl(&["get", "namespaces"]).await.is_err());
+    plane.start_component(Component::ApiServer).await.unwrap();
+    assert_eq!(plane.kubectl(&status).await.unwrap(), "running");
+    plane.check().unwrap();
+}
+
+#[tokio::test]
+async fn a_program_of_the_test_runs_under_the_control_plane() {
+    let plane = ControlPlane::shared().await.unwrap();
+    let program = plane
+        .spawn("sleeper", "/bin/sh".as_ref(), &["-c".into(), "echo awake; sleep 60".into()], &[])
+        .unwrap();
+    while !std::fs::read_to_string(program.log()).unwrap().contains("awake\n") {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let usage = program.usage().unwrap();
+    assert!(usage.memory > 0 && usage.peak_memory >= usage.memory, "{usage:?}");
+    program.check().unwrap();
+    program.stop(std::time::Duration::from_secs(2)).await;
+    assert!(!program.is_running());
+    program.check().unwrap();
 }

@@ -1,4 +1,5 @@
 //! What the testkit offers on a running control plane. All of these share one.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod audit;
 mod engines;
