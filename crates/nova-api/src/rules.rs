@@ -101,12 +101,13 @@ pub(crate) fn no_system_group() -> Rule {
         .message("devGroup must not begin with 'system:', nor begin or end with a space")
 }
 
-/// The developer group, once set, stays.
+/// The developer group, given or the one made of the name, stays: rights are bound to it.
 pub(crate) fn dev_group_immutable() -> Rule {
     on(
-        "devGroup",
-        "!has(oldSelf.devGroup) || (has(self.devGroup) && self.devGroup == oldSelf.devGroup)",
-        "devGroup cannot be changed or removed once it is set",
+        "spec.devGroup",
+        "(has(self.spec.devGroup) ? self.spec.devGroup : self.metadata.name + '-devs') == \
+         (has(oldSelf.spec.devGroup) ? oldSelf.spec.devGroup : oldSelf.metadata.name + '-devs')",
+        "devGroup cannot be changed; it is <name>-devs where the tenant was created without one",
     )
 }
 

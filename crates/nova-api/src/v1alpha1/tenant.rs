@@ -47,10 +47,10 @@ use crate::{
     validation = rules::name_shape("tenant"),
     validation = rules::name_without_double_hyphen("tenant"),
     validation = rules::tenant_name_tokens(),
-    validation = rules::tenant_name_reserved()
+    validation = rules::tenant_name_reserved(),
+    validation = rules::dev_group_immutable()
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::dev_group_immutable())]
 pub struct NovaTenantSpec {
     /// Name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,7 @@ pub struct NovaTenantSpec {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["kind".into(), "name".into()]))]
     pub owners: Vec<Subject>,
-    /// Name of the group of the tenant's developers, `<name>-devs` when left out. It cannot be changed once it is set, and no two tenants share one.
+    /// Name of the group of the tenant's developers, `<name>-devs` when left out. It cannot be changed, and no two tenants share one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::no_system_group())]
