@@ -66,7 +66,9 @@ impl Up {
             return self.hold(&place).await;
         }
         if place.is_held()? {
-            eprintln!("A control plane is already up; `cargo xtask down` ends it.");
+            if !self.exports {
+                eprintln!("A control plane is already up; `cargo xtask down` ends it.");
+            }
         } else {
             // Built here and not in the background, where nobody would see the progress.
             tokio::task::spawn_blocking(build::ensure).await.context("build the control plane")??;

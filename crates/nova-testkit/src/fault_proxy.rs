@@ -33,11 +33,33 @@ pub struct Write {
     pub delivered: bool,
 }
 
+/// After which write to kill.
+#[derive(Debug)]
+enum Chosen {
+    Number(usize),
+    Kind { method: String, path: String, occurrence: usize },
+}
+
 #[derive(Debug, Default)]
 struct Ledger {
     writes: Vec<Write>,
-    kill: Option<(usize, Pid)>,
+    kill: Option<(Chosen, Pid)>,
     killed: bool,
+}
+
+impl Ledger {
+    /// How many writes of this method went to this path; the query does not tell writes apart.
+    fn occurrences(&self, method: &str, path: &str) -> usize {
+        self.writes.iter().filter(|w| w.method == method && w.resource() == path).count()
+    }
+}
+
+impl Write {
+    /// The path without its query: what was written.
+    #[must_use]
+    pub fn resource(&self) -> &str {
+        self.path.split('?').next().unwrap_or(&self.path)
+    }
 }
 
 #[derive(Clone)]
@@ -124,7 +146,24 @@ impl FaultProxy {
         if number == 0 || ledger.writes.len() >= number {
             bail!("write {number} is in the past: {} were answered", ledger.writes.len());
         }
-        ledger.kill = Some((number, pid));
+        ledger.kill = Some((Chosen::Number(number), pid));
+        ledger.killed = false;
+        Ok(())
+    }
+
+    /// The same for the write that is the `occurrence`-th (from one) of a method to a path without query: writes
+    /// of independent objects change places from run to run, so a number alone does not name one.
+    ///
+    /// # Errors
+    /// When `pid` is no process id, or that write has already been answered.
+    pub fn kill_at(&self, method: &str, path: &str, occurrence: usize, pid: u32) -> Result<()> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process id")?;
+        let mut ledger = self.shared.ledger();
+        if ledger.occurrences(method, path) >= occurrence.max(1) {
+            bail!("write {occurrence} of {method} {path} is in the past");
+        }
+        let chosen = Chosen::Kind { method: method.to_owned(), path: path.to_owned(), occurrence };
+        ledger.kill = Some((chosen, pid));
         ledger.killed = false;
         Ok(())
     }
@@ -207,15 +246,24 @@ impl Shared {
     fn record(&self, method: String, path: String) -> bool {
         let mut ledger = self.ledger();
         let number = ledger.writes.len() + 1;
-        let fatal = matches!(ledger.kill, Some((chosen, _)) if chosen == number);
+        let write = Write { number, method, path, delivered: true };
+        let fatal = match &ledger.kill {
+            _ if ledger.killed => None,
+            Some((Chosen::Number(chosen), pid)) if *chosen == number => Some(*pid),
+            Some((Chosen::Kind { method, path, occurrence }, pid)) => {
+                let this = write.method == *method && write.resource() == path;
+                (this && ledger.occurrences(method, path) + 1 == *occurrence).then_some(*pid)
+            }
+            _ => None,
+        };
         // After the kill the client is gone; what was still under way is counted but not delivered either.
-        let keep = fatal || ledger.killed;
-        if fatal && let Some((_, pid)) = ledger.kill {
+        let keep = fatal.is_some() || ledger.killed;
+        if let Some(pid) = fatal {
             // It fails only when the process is gone already, which is what was wanted.
             let _ = kill_process(pid, Signal::KILL);
             ledger.killed = true;
         }
-        ledger.writes.push(Write { number, method, path, delivered: !keep });
+        ledger.writes.push(Write { delivered: !keep, ..write });
         keep
     }
 }
