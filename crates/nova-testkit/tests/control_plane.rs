@@ -70,6 +70,26 @@ async fn capsule_with_its_defaults_answers_and_blocks_when_it_stops() {
 }
 
 #[tokio::test]
+async fn the_kinds_of_both_engines_can_be_had_without_the_engines() {
+    let _alone = ALONE.lock().await;
+    let plane =
+        ControlPlane::start_with(Options { crds_only: true, simulated_nodes: 0, ..Options::default() })
+            .await
+            .unwrap();
+    assert!(
+        plane
+            .components()
+            .iter()
+            .all(|info| ![Component::Capsule, Component::Vela].contains(&info.component))
+    );
+    plane
+        .apply("apiVersion: capsule.clastix.io/v1beta2\nkind: Tenant\nmetadata: {name: a}\nspec: {owners: [{kind: User, name: ann}]}")
+        .await
+        .unwrap();
+    plane.kubectl(&["get", "componentdefinition", "webservice", "-n", "vela-system"]).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_component_that_dies_is_reported_with_the_end_of_its_log() {
     let _alone = ALONE.lock().await;
     let plane = ControlPlane::start_with(small()).await.unwrap();
