@@ -49,10 +49,8 @@ impl Check {
         let mend = "cargo xtask gen";
         steps
             .run_then("generated files", mend, r#gen::command(fresh.path()), || {
-                Ok(match r#gen::drift(fresh.path())? {
-                    lines if lines.is_empty() => Verdict::Passed,
-                    lines => Verdict::Failed(lines.join("\n")),
-                })
+                let drift = r#gen::drift(fresh.path())?;
+                Ok(if drift.is_empty() { Verdict::Passed } else { Verdict::Failed(drift.join("\n")) })
             })
             .await;
 

@@ -22,11 +22,11 @@ pub fn write(out: Option<&Path>) -> Result<()> {
 }
 
 fn into(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("folder {folder:?} cannot be made"))?;
+    fs::create_dir_all(folder).with_context(|| format!("folder {} cannot be made", folder.display()))?;
     for crd in crds::all() {
         let file = folder.join(crds::file_name(&crd));
         let yaml = serde_yaml::to_string(&crd).context("definition cannot be written as YAML")?;
-        fs::write(&file, yaml).with_context(|| format!("{file:?} cannot be written"))?;
+        fs::write(&file, yaml).with_context(|| format!("{} cannot be written", file.display()))?;
     }
     Ok(())
 }

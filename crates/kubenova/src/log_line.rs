@@ -17,7 +17,7 @@ use tracing_subscriber::{
         format::{JsonFields, Writer},
         time::{FormatTime, SystemTime},
     },
-    registry::LookupSpan,
+    registry::{LookupSpan, Scope},
 };
 
 /// The format of a line. Where a span and the event have a field of the same name, the innermost one counts.
@@ -44,7 +44,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut fields = Fields::default();
-        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
             let extensions = span.extensions();
             if let Some(of_span) = extensions.get::<FormattedFields<JsonFields>>() {
                 // The text was written by `JsonFields`, so it is an object, or empty.
@@ -97,6 +97,14 @@ impl Visit for Fields {
 
     fn record_u64(&mut self, field: &Field, value: u64) {
         self.set(field, value);
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        // Durations in milliseconds are of this type; what is larger than JSON's readers can take is text.
+        match u64::try_from(value) {
+            Ok(value) => self.set(field, value),
+            Err(_) => self.set(field, value.to_string()),
+        }
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
@@ -202,6 +210,13 @@ mod tests {
         let text = line(|| tracing::error!(error = &*cause as &(dyn Error + 'static), "failed"));
         let line: Value = serde_json::from_str(&text).unwrap();
         assert!(line["error"].as_str().unwrap().starts_with("cannot apply: "), "{line}");
+    }
+
+    #[test]
+    fn a_duration_in_milliseconds_is_a_number() {
+        let text = line(|| tracing::info!(took_ms = std::time::Duration::from_secs(2).as_millis(), "done"));
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["took_ms"], 2000);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use axum::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
-/// Content type of the metrics: the OpenMetrics text format 1.0.
+/// Content type of the metrics: the `OpenMetrics` text format 1.0.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the three pages are about.

@@ -154,7 +154,7 @@ impl Step {
                 line = said.recv() => {
                     let Some(line) = line else { break };
                     if !line.trim().is_empty() {
-                        last = line.trim().to_owned();
+                        line.trim().clone_into(&mut last);
                     }
                     if let Some(bar) = &self.bar {
                         bar.set_message(last.clone());
