@@ -20,10 +20,11 @@ impl Context {
             if row.deleting() {
                 return Err(dying(stage, &child.at, &row.body()).into());
             }
-            if child.matches(&row.body()) {
+            let live = row.body();
+            if child.matches(&live) {
                 return Ok(row);
             }
-            return self.patch(kind, stage, child, Some(row.uid())).await;
+            return self.put_right(kind, stage, child, &live).await;
         }
         // Not seen, or not under our label: only the API server can say whether it is absent, ours or foreign.
         match self.live(stage, &child.at).await? {
@@ -43,10 +44,7 @@ impl Context {
             return Err(dying(stage, &child.at, live).into());
         }
         match ownership(live, &child.owner_uid) {
-            Ownership::Ours => {
-                let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
-                self.patch(kind, stage, child, uid).await
-            }
+            Ownership::Ours => self.put_right(kind, stage, child, live).await,
             // Garbage collection takes what an ownerReference ties to the earlier object.
             Ownership::Earlier(uid) if self.owner(&uid).is_none() && tied_to(live, &uid) => {
                 Err(Problem::progress(stage, &child.at, "an earlier one of this name is being collected")
@@ -59,6 +57,22 @@ impl Context {
                 Err(foreign(stage, &child.at, "it exists and was not made by KubeNova").into())
             }
         }
+    }
+
+    /// Applies to what is ours. Where that cannot be done in place, it is made anew.
+    async fn put_right(
+        &self,
+        kind: Kind,
+        stage: ConditionType,
+        child: &Child,
+        live: &Value,
+    ) -> Result<Row, Stop> {
+        if child.needs_replacing(live) {
+            self.remove(&child.at, &child.owner_uid).await?;
+            return self.patch(kind, stage, child, None).await;
+        }
+        let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
+        self.patch(kind, stage, child, uid).await
     }
 
     /// Reads an object from the API server.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use crate::key::Key;
 
 const FIRST: Duration = Duration::from_millis(500);
-/// Seven attempts in the first minute, four in every later one: below the bound of twelve.
-const LONGEST: Duration = Duration::from_secs(15);
+/// With the jitter at most 14.4 s, so that what is not watched is seen within 15. Eight or nine attempts in the
+/// first minute, six at most in every later one: below the bound of twelve.
+const LONGEST: Duration = Duration::from_secs(12);
 
 /// Failures in a row, by object.
 #[derive(Debug, Default)]

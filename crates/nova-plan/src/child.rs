@@ -147,6 +147,12 @@ impl Child {
     pub fn matches(&self, live: &Value) -> bool {
         covers(&self.body, live)
     }
+
+    /// True when `live` cannot become this child: the role of a binding is fixed when it is made.
+    #[must_use]
+    pub fn needs_replacing(&self, live: &Value) -> bool {
+        self.at.kind == ChildKind::RoleBinding && self.body["roleRef"] != live["roleRef"]
+    }
 }
 
 /// Whose children these are.
@@ -302,6 +308,27 @@ mod tests {
             drift(&mut live);
             assert!(!child.matches(&live), "{live}");
         }
+    }
+
+    #[test]
+    fn a_list_written_out_empty_is_drift_once_somebody_fills_it() {
+        let child = child(&json!({"podSelector": {}, "ingress": []}));
+        let mut live = child.body.clone();
+        live["spec"].as_object_mut().unwrap().remove("ingress");
+        assert!(child.matches(&live), "the API server leaves out what is empty");
+        live["spec"]["ingress"] = json!([{}]);
+        assert!(!child.matches(&live));
+    }
+
+    #[test]
+    fn a_binding_to_another_role_has_to_be_replaced() {
+        let at = ChildRef { kind: ChildKind::RoleBinding, namespace: "n".into(), name: "x".into() };
+        let child = Child::new(at, &Owner::default(), &json!({"roleRef": {"name": "ours"}, "subjects": []}));
+        let mut live = child.body.clone();
+        live["subjects"] = json!([{"name": "mallory"}]);
+        assert!(!child.needs_replacing(&live));
+        live["roleRef"]["name"] = json!("view");
+        assert!(child.needs_replacing(&live));
     }
 
     #[test]

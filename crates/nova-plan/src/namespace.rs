@@ -163,7 +163,8 @@ impl Place<'_> {
         let dns =
             json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}});
         let specs = [
-            json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}),
+            // Empty lists are written out: rules that somebody adds to this policy would open it.
+            json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [], "egress": []}),
             json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": [
                 {"to": [dns], "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}]}),
             json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"],
