@@ -4,9 +4,12 @@
     reason = "messages quote their parameters, paths among them, so that blanks and line ends in them show"
 )]
 
+mod bench;
 mod check;
+mod demo;
 mod down;
 mod r#gen;
+mod test;
 mod up;
 
 use std::process::ExitCode;
@@ -23,6 +26,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Word {
+    Demo(demo::Demo),
+    Test(test::Test),
+    Bench(bench::Bench),
     Up(up::Up),
     Down(down::Down),
     Gen(r#gen::Gen),
@@ -32,6 +38,9 @@ enum Word {
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().word {
+        Word::Demo(word) => word.run().await,
+        Word::Test(word) => word.run().await,
+        Word::Bench(word) => word.run().await,
         Word::Up(word) => word.run().await,
         Word::Down(word) => word.run().await,
         Word::Gen(word) => word.run().await,

@@ -1,0 +1,168 @@
+//! `cargo xtask test`: everything CI runs, with a summary at the end. Does I/O: runs cargo.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use nova_testkit::build;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use crate::r#gen::cargo;
+
+/// Run every test: units, properties, the testkit's own, and end to end on a real control plane.
+///
+/// The first time the control plane is built, which takes ten to twenty minutes.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cargo xtask test                  everything, as CI does
+  cargo xtask test --only unit      units and properties, without a control plane
+  cargo xtask test --only crash     one end-to-end file: e2e/tests/crash.rs")]
+pub struct Test {
+    /// Run one part only: `unit`, `testkit`, or the name of a file in `e2e/tests`.
+    #[arg(long)]
+    only: Option<String>,
+}
+
+/// One call of cargo.
+struct Part {
+    name: String,
+    args: Vec<String>,
+}
+
+/// How a part ended.
+struct Outcome {
+    name: String,
+    passed: u32,
+    failed: u32,
+    broken: bool,
+    took: Duration,
+}
+
+impl Test {
+    /// Runs every part, in spite of failures, and sums up.
+    ///
+    /// # Errors
+    ///
+    /// When a test failed, or a part could not be run.
+    pub async fn run(self) -> Result<()> {
+        let mut parts = parts()?;
+        if let Some(only) = &self.only {
+            let names: Vec<String> = parts.iter().map(|p| p.name.clone()).collect();
+            parts.retain(|p| p.name == *only);
+            if parts.is_empty() {
+                bail!("there is no part {only:?}; there are {}", names.join(", "));
+            }
+        }
+        if parts.iter().any(|p| p.name != "unit") {
+            tokio::task::spawn_blocking(build::ensure).await.context("build the control plane")??;
+            // The end-to-end tests run the operator as a program of its own.
+            let built = cargo().args(["build", "--locked", "--package", "kubenova"]).status().await;
+            if !built.context("run cargo")?.success() {
+                bail!("the operator does not build, see above");
+            }
+        }
+        let mut outcomes = Vec::new();
+        let total = parts.len();
+        for (at, part) in parts.into_iter().enumerate() {
+            println!("\n[{}/{total}] {}", at + 1, part.name);
+            outcomes.push(run(part).await?);
+        }
+        summary(&outcomes)
+    }
+}
+
+/// Units first, because they are quick; then a part for each end-to-end file, one after the other: each has a
+/// control plane of its own.
+fn parts() -> Result<Vec<Part>> {
+    let args = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+    let mut parts = vec![
+        Part {
+            name: "unit".to_owned(),
+            args: args(&["--workspace", "--exclude", "nova-testkit", "--exclude", "e2e", "--no-fail-fast"]),
+        },
+        Part {
+            name: "testkit".to_owned(),
+            args: args(&["--package", "nova-testkit", "--no-fail-fast", "--", "--test-threads=1"]),
+        },
+    ];
+    let folder = crate::r#gen::root().join("e2e/tests");
+    let mut files: Vec<String> = std::fs::read_dir(&folder)
+        .with_context(|| format!("read {folder:?}"))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "rs"))
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    files.sort();
+    parts.extend(
+        files.into_iter().map(|name| Part {
+            args: args(&["--package", "e2e", "--test", &name, "--", "--nocapture"]),
+            name,
+        }),
+    );
+    Ok(parts)
+}
+
+/// Runs one part; what it prints goes through, and its closing lines are counted.
+async fn run(part: Part) -> Result<Outcome> {
+    let start = Instant::now();
+    let mut child = cargo()
+        .args(["test", "--locked"])
+        .args(&part.args)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("run cargo test")?;
+    let mut lines = BufReader::new(child.stdout.take().context("read what cargo prints")?).lines();
+    let (mut passed, mut failed) = (0, 0);
+    while let Some(line) = lines.next_line().await.context("read what cargo prints")? {
+        println!("{line}");
+        if let Some((ok, bad)) = counts(&line) {
+            passed += ok;
+            failed += bad;
+        }
+    }
+    let broken = !child.wait().await.context("wait for cargo test")?.success();
+    Ok(Outcome { name: part.name, passed, failed, broken, took: start.elapsed() })
+}
+
+/// Passed and failed of a closing line of the test harness.
+fn counts(line: &str) -> Option<(u32, u32)> {
+    let rest = line.strip_prefix("test result: ")?;
+    let number = |word: &str| {
+        let (before, _) = rest.split_once(word)?;
+        before.rsplit(' ').next()?.parse().ok()
+    };
+    Some((number(" passed")?, number(" failed")?))
+}
+
+fn summary(outcomes: &[Outcome]) -> Result<()> {
+    println!("\n{:<14} {:>7} {:>7} {:>9}", "part", "passed", "failed", "seconds");
+    for outcome in outcomes {
+        let Outcome { name, passed, failed, broken, took } = outcome;
+        let mark = if *broken { "  FAILED" } else { "" };
+        println!("{name:<14} {passed:>7} {failed:>7} {:>9.1}{mark}", took.as_secs_f64());
+    }
+    let passed: u32 = outcomes.iter().map(|o| o.passed).sum();
+    let failed: u32 = outcomes.iter().map(|o| o.failed).sum();
+    let took: f64 = outcomes.iter().map(|o| o.took.as_secs_f64()).sum();
+    println!("in {:.1} minutes", took / 60.0);
+    println!("{passed} passed, {failed} failed");
+    let broken: Vec<&str> = outcomes.iter().filter(|o| o.broken).map(|o| o.name.as_str()).collect();
+    if broken.is_empty() {
+        return Ok(());
+    }
+    bail!("failed: {}; one alone: cargo xtask test --only {}", broken.join(", "), broken[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_are_counted() {
+        let line =
+            "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s";
+        assert_eq!(counts(line), Some((12, 3)));
+        assert_eq!(counts("test x ... ok"), None);
+    }
+}
