@@ -66,7 +66,7 @@ impl Bench {
         let mut all = Vec::new();
         for (count, vela) in scenarios {
             eprintln!("{count} apps, Vela {} …", if vela { "on" } else { "off" });
-            let figures = scenario(count, vela).await?;
+            let figures = Box::pin(scenario(count, vela)).await?;
             if self.output == Output::Text {
                 println!("{figures}");
             }

@@ -43,7 +43,7 @@ impl Demo {
     pub async fn run(self) -> Result<()> {
         // Dropping the work ends every process of it, whatever it was at.
         tokio::select! {
-            outcome = self.show() => outcome,
+            outcome = Box::pin(self.show()) => outcome,
             stopped = asked_to_stop() => stopped,
         }
     }
@@ -63,7 +63,7 @@ impl Demo {
         .await?;
         let world = step(
             "a control plane with Capsule, KubeVela and the chart is up",
-            World::start(Options::default()),
+            Box::pin(World::start(Options::default())),
         )
         .await?;
         let operator = step("the operator is ready", world.operator()).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use nova_api::v1alpha1::{NovaCluster, NovaClusterStatus};
+use nova_api::v1alpha1::{NovaCluster, NovaClusterSpec, NovaClusterStatus};
 use nova_plan::Outcome;
 use nova_plan::adapters::{capsule, vela};
 use nova_plan::child::ChildKind;
@@ -87,7 +87,7 @@ pub async fn create_local(ctx: &Context) -> Result<(), kube::Error> {
     if ctx.tables.clusters.get("", LOCAL_CLUSTER).is_some() {
         return Ok(());
     }
-    let mut local = NovaCluster::new(LOCAL_CLUSTER, Default::default());
+    let mut local = NovaCluster::new(LOCAL_CLUSTER, NovaClusterSpec::default());
     local.metadata.labels =
         Some([(label::MANAGED_BY.to_owned(), nova_plan::names::MANAGED_BY.to_owned())].into());
     let api: Api<NovaCluster> = Api::all(ctx.client.clone());

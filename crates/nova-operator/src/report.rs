@@ -49,7 +49,8 @@ impl Context {
         let request_id = (self.request_id)();
         let event = Event {
             metadata: ObjectMeta {
-                generate_name: Some(format!("{name}.")),
+                // Not `<name>.`: since 1.36 the API server takes only what is a name by itself, but for a hyphen at its end.
+                generate_name: Some(format!("{name}-")),
                 annotations: Some([(annotation::CORRELATION_ID.to_owned(), request_id)].into()),
                 ..ObjectMeta::default()
             },
@@ -76,7 +77,10 @@ impl Context {
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         match tokio::time::timeout(CALL_TIMEOUT, api.create(&PostParams::default(), &event)).await {
             Ok(Ok(_)) => self.metrics.event(K::KEY.as_str(), kind),
-            _ => self.metrics.adapter_error("kubernetes", "EventLost"),
+            lost => {
+                tracing::warn!(?lost, "event could not be published; the status has it");
+                self.metrics.adapter_error("kubernetes", "EventLost");
+            }
         }
     }
 }
@@ -87,11 +91,11 @@ mod tests {
     use jiff::Timestamp;
     use nova_api::NovaKind;
     use nova_api::conditions::Code;
-    use nova_api::v1alpha1::NovaProject;
+    use nova_api::v1alpha1::{NovaProject, NovaProjectSpec};
     use nova_plan::{Outcome, Problem, project, verdict};
 
     fn core(outcome: Outcome) -> CoreStatus {
-        let project = NovaProject::new("shop", Default::default());
+        let project = NovaProject::new("shop", NovaProjectSpec::default());
         assert!(project.status().is_none());
         verdict::core(&project, project::STAGES, &outcome, Timestamp::UNIX_EPOCH)
     }

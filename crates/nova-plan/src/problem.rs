@@ -1,5 +1,10 @@
 //! What stands in the way of an object, told so that a person can act on it. No I/O.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "callers hand over texts and references alike; asking for references would only add noise to them"
+)]
+
 use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
 
 /// One thing that keeps an object from being Ready: the leaf, its own words, and the way out.

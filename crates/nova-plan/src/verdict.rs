@@ -223,13 +223,13 @@ fn last_error(before: &CoreStatus, problems: &[Problem], now: Timestamp) -> Opti
 mod tests {
     use super::*;
     use nova_api::conditions::Code;
-    use nova_api::v1alpha1::NovaProject;
+    use nova_api::v1alpha1::{NovaProject, NovaProjectSpec};
 
     const STAGES: Stages =
         &[ConditionType::DependenciesMet, ConditionType::NamespacesReady, ConditionType::AccessReady];
 
     fn project() -> NovaProject {
-        let mut project = NovaProject::new("shop", Default::default());
+        let mut project = NovaProject::new("shop", NovaProjectSpec::default());
         project.metadata.generation = Some(3);
         project.metadata.uid = Some("u".into());
         project

@@ -49,7 +49,7 @@ async fn inside(client: &Client, namespace: &str) -> Result<Vec<String>> {
     for (group, version, kind, plural) in KINDS {
         let api = any(client, group, version, kind, plural);
         let selector = ListParams::default().fields(&format!("metadata.namespace={namespace}"));
-        let names: Vec<String> = api.list(&selector).await?.iter().map(|o| o.name_any()).collect();
+        let names: Vec<String> = api.list(&selector).await?.iter().map(kube::ResourceExt::name_any).collect();
         if !names.is_empty() {
             lines.push(format!("{kind}: {}", names.join(", ")));
         }

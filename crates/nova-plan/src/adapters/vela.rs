@@ -47,8 +47,8 @@ pub struct Trait {
 #[serde(rename_all = "camelCase", default)]
 struct Status {
     observed_generation: i64,
-    /// Vela's name for the phase.
-    status: String,
+    #[serde(rename = "status")]
+    phase: String,
     services: Vec<Service>,
     workflow: Workflow,
     conditions: Vec<Condition>,
@@ -151,7 +151,7 @@ pub fn read(live: &Value) -> Reading {
 }
 
 fn answer(status: &Status, generation: i64, publish_version: &str) -> Answer {
-    if status.observed_generation < generation || status.status.is_empty() {
+    if status.observed_generation < generation || status.phase.is_empty() {
         return Answer::Unseen;
     }
     // A condition that turned False says why nothing could be rendered, in every phase before `running`.
@@ -165,9 +165,9 @@ fn answer(status: &Status, generation: i64, publish_version: &str) -> Answer {
         .steps
         .iter()
         .find(|s| s.phase == "failed" || !s.message.is_empty())
-        .map(|s| format!("step {}: {}", s.name, s.message));
+        .map(|s| plain(&s.message));
     let why = || step.clone().unwrap_or_else(|| status.workflow.message.clone());
-    match status.status.as_str() {
+    match status.phase.as_str() {
         "workflowFailed" | "workflowTerminated" => Answer::Failed(why()),
         "workflowSuspending" => Answer::Suspended(why()),
         "deleting" => Answer::Deleting,
@@ -181,10 +181,10 @@ fn answer(status: &Status, generation: i64, publish_version: &str) -> Answer {
             Some(condition) => Answer::Failed(condition.message.clone()),
             None if status.services.iter().any(|s| !s.healthy) => Answer::Unhealthy(unhealthy(status)),
             None => match step
-                .filter(|s| s.len() > 8 && status.workflow.steps.iter().any(|s| s.phase == "failed"))
+                .filter(|s| !s.is_empty() && status.workflow.steps.iter().any(|s| s.phase == "failed"))
             {
                 Some(failed) => Answer::Failed(failed),
-                None => Answer::Rolling(status.status.clone()),
+                None => Answer::Rolling(status.phase.clone()),
             },
         },
     }
@@ -201,6 +201,17 @@ fn settled(status: &Status, publish_version: &str) -> bool {
         app_revision == publish_version
     };
     phase == "succeeded" && current
+}
+
+/// Vela's message without the wrapping of its template engine, which says nothing to people.
+fn plain(message: &str) -> String {
+    let end = message.find(" (value: cue/").unwrap_or(message.len());
+    let mut words = &message[..end];
+    for prefix in ["function call error for : ", "Dispatch: ", "pre-dispatch dryrun failed: ", "Found 1 errors. "] {
+        words = words.strip_prefix(prefix).unwrap_or(words);
+    }
+    let bare = words.strip_prefix("[(").and_then(|w| w.strip_suffix(")]")).filter(|w| !w.contains(")], [("));
+    bare.unwrap_or(words).to_owned()
 }
 
 fn unhealthy(status: &Status) -> String {
@@ -236,6 +247,14 @@ mod tests {
             *bad.pointer_mut(pointer).unwrap() = value;
             assert_ne!(read(&app(&bad)).answer, Answer::Running, "{pointer}");
         }
+    }
+
+    #[test]
+    fn a_failed_step_is_told_without_its_wrapping() {
+        let wrapped = "function call error for : Dispatch: pre-dispatch dryrun failed: Found 1 errors. [(cannot get object: roles \"grab\" is forbidden: no)] (value: cue/format: unsupported node type <nil>)";
+        assert_eq!(plain(wrapped), "cannot get object: roles \"grab\" is forbidden: no");
+        assert_eq!(plain("as it is"), "as it is");
+        assert_eq!(plain("function call error for : Found 2 errors. [(a) (b)]"), "Found 2 errors. [(a) (b)]");
     }
 
     #[test]
