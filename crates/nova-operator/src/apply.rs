@@ -26,6 +26,11 @@ impl Context {
             }
             return self.put_right(kind, stage, child, &live).await;
         }
+        // All Applications are watched, and each has components, a list that is owned as a whole: should somebody
+        // have made one of this name just now, applying without force is a conflict and changes nothing.
+        if child.at.kind == ChildKind::Application && self.child(&child.at).is_none() {
+            return self.patch(kind, stage, child, None).await;
+        }
         // Not seen, or not under our label: only the API server can say whether it is absent, ours or foreign.
         match self.live(stage, &child.at).await? {
             None => self.patch(kind, stage, child, None).await,
