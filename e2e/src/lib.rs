@@ -1,8 +1,12 @@
 //! Shared steps of the end-to-end tests: a world with the chart installed, an operator process, and ways to look.
 
+pub mod access;
+mod everything;
+pub mod history;
 mod look;
 mod operator;
 
+pub use everything::Everything;
 pub use look::{Snapshot, any, condition, eventually, is_ready, message, reason};
 pub use operator::OperatorProcess;
 
@@ -11,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use nova_testkit::{ControlPlane, Entry, Identity, Manifests, Mark, Options, Reaper};
 use serde_json::json;
 
@@ -21,6 +26,7 @@ pub struct World {
     /// The administrator.
     pub admin: Client,
     reaper: Reaper,
+    binary: PathBuf,
 }
 
 /// Root of the repository.
@@ -32,12 +38,17 @@ pub fn root() -> PathBuf {
 impl World {
     /// Starts a control plane and installs the chart: the operator has the chart's rights and no others.
     pub async fn start(options: Options) -> Result<Self> {
+        Self::with_binary(options, operator::binary()?).await
+    }
+
+    /// The same for an operator that was built in another way.
+    pub async fn with_binary(options: Options, binary: PathBuf) -> Result<Self> {
         let plane = ControlPlane::start_with(options).await?;
         plane
             .install_chart(&root().join("charts/kubenova"), &json!({"deployment": {"enabled": false}}))
             .await?;
         let admin = plane.admin().await?;
-        Ok(Self { plane, admin, reaper: Reaper::start(None)? })
+        Ok(Self { plane, admin, reaper: Reaper::start(None)?, binary })
     }
 
     /// Starts the operator as its `ServiceAccount` and waits until it is ready.
@@ -55,7 +66,18 @@ impl World {
 
     /// Starts the operator without waiting for anything.
     pub fn spawn_operator(&self, kubeconfig: &Path) -> Result<OperatorProcess> {
-        OperatorProcess::spawn(&self.reaper, self.plane.dir(), kubeconfig)
+        self.spawn_operator_in(kubeconfig, &[])
+    }
+
+    /// The same with more in its environment.
+    pub fn spawn_operator_in(&self, kubeconfig: &Path, env: &[(String, String)]) -> Result<OperatorProcess> {
+        OperatorProcess::spawn(&self.reaper, &self.binary, self.plane.dir(), kubeconfig, env)
+    }
+
+    /// What the operator's program prints for some arguments.
+    pub fn program_says(&self, args: &[&str]) -> Result<String> {
+        let output = std::process::Command::new(&self.binary).args(args).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Writes of the operator since `mark`, events and status among them; leases and dry runs are not.
@@ -75,14 +97,33 @@ impl World {
         Manifests::from_yaml(yaml, "default")?.apply(&self.admin).await
     }
 
-    /// Applies documents again and again until the API server has taken each, as GitOps tools do.
+    /// Applies documents of Nova kinds; the first refusal ends it. `World::apply` would wait for what is missing.
+    pub async fn apply_once(&self, yaml: &str) -> Result<()> {
+        for object in Manifests::from_yaml(yaml, "default")?.objects() {
+            let types = object.types.as_ref().context("an object without a kind")?;
+            let kind = types.kind.to_lowercase();
+            let plural = if kind.ends_with('x') { format!("{kind}es") } else { format!("{kind}s") };
+            let gvk = types.clone().try_into().context("a kind without a version")?;
+            let resource = ApiResource::from_gvk_with_plural(&gvk, &plural);
+            let api: Api<DynamicObject> = match &object.metadata.namespace {
+                Some(namespace) => Api::namespaced_with(self.admin.clone(), namespace, &resource),
+                None => Api::all_with(self.admin.clone(), &resource),
+            };
+            let params = PatchParams::apply("nova-e2e").force();
+            let name = object.metadata.name.as_deref().unwrap_or_default();
+            api.patch(name, &params, &Patch::Apply(object)).await.context(format!("apply {name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Applies documents of Nova kinds again and again until the API server has taken each, as GitOps tools do.
     pub async fn apply_until_accepted(&self, documents: &[String], within: Duration) -> Result<()> {
         let mut left: Vec<&String> = documents.iter().collect();
         eventually("every document is accepted", within, async || {
             let mut refused = Vec::new();
             let mut why = String::new();
             for document in std::mem::take(&mut left) {
-                if let Err(error) = self.apply(document).await {
+                if let Err(error) = self.apply_once(document).await {
                     why = format!("{error:#}");
                     refused.push(document);
                 }

@@ -84,9 +84,12 @@ pub struct Snapshot(pub BTreeMap<String, Value>);
 
 impl Snapshot {
     pub(crate) async fn take(client: &Client, tenant: &str) -> Result<Self> {
+        let lists = KINDS.map(|(group, version, kind, plural)| async move {
+            anyhow::Ok((kind, any(client, group, version, kind, plural).list(&ListParams::default()).await?))
+        });
         let mut objects = BTreeMap::new();
-        for (group, version, kind, plural) in KINDS {
-            for object in any(client, group, version, kind, plural).list(&ListParams::default()).await? {
+        for (kind, list) in futures::future::try_join_all(lists).await? {
+            for object in list {
                 if let Some(key) = belongs(kind, &object, tenant) {
                     objects.insert(key, mask(&object, tenant));
                 }
@@ -121,7 +124,11 @@ fn belongs(kind: &str, object: &DynamicObject, tenant: &str) -> Option<String> {
     let ours = |namespace: &str| {
         namespace.strip_prefix(&home).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     };
-    let name = object.name_any();
+    let mut name = object.name_any();
+    if name.starts_with("capsule:managed:") {
+        // The rest of the name is a hash, the tenant's owners among what it is made of.
+        name = format!("capsule:managed:{}", object.data["roleRef"]["name"].as_str().unwrap_or_default());
+    }
     let text = match object.namespace() {
         Some(namespace) if ours(&namespace) => format!("{kind} {namespace}/{name}"),
         None if kind == "Namespace" && ours(&name) => format!("{kind} {name}"),
@@ -137,16 +144,17 @@ fn belongs(kind: &str, object: &DynamicObject, tenant: &str) -> Option<String> {
 
 /// Takes out identities, versions, times and Vela's generated values; the tenant's name is masked.
 fn mask(object: &DynamicObject, tenant: &str) -> Value {
-    let value = serde_json::to_value(object).unwrap_or_default();
-    let mut text = value.to_string();
-    text = text.replace(tenant, "TENANT");
+    let mut text = serde_json::to_string(object).unwrap_or_default().replace(tenant, "TENANT");
+    if object.name_any().starts_with("capsule:managed:") {
+        text = text.replace(&object.name_any(), "capsule:managed");
+    }
     let mut value: Value = serde_json::from_str(&text).unwrap_or_default();
     strip(&mut value);
     value
 }
 
 /// Keys whose values differ from run to run.
-const VOLATILE: [&str; 30] = [
+const VOLATILE: [&str; 34] = [
     "uid",
     "resourceVersion",
     "creationTimestamp",
@@ -174,6 +182,10 @@ const VOLATILE: [&str; 30] = [
     "app.oam.dev/last-applied-configuration",
     "app.oam.dev/app-revision-hash",
     "app.oam.dev/resourceTracker",
+    "app.oam.dev/uid",
+    "oam.dev/render-hash",
+    "compression",
+    "capsule.clastix.io/role-binding",
     "latestRevision",
     "contextBackend",
     "deployment.kubernetes.io/revision",
@@ -183,6 +195,10 @@ fn strip(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.retain(|key, _| !VOLATILE.contains(&key.as_str()));
+            // Capsule lists namespaces in the order in which it met them.
+            if let Some(Value::Array(spaces)) = map.get_mut("spaces") {
+                spaces.sort_by_key(|space| space["name"].to_string());
+            }
             map.values_mut().for_each(strip);
         }
         Value::Array(list) => list.iter_mut().for_each(strip),
