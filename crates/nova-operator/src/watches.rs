@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject};
-use kube::core::{DeserializeGuard, GroupVersionKind, PartialObjectMeta, ResourceExt};
+use kube::core::{DeserializeGuard, GroupVersionKind, PartialObjectMeta, ResourceExt, TypeMeta};
 use kube::runtime::watcher::Config;
 use nova_plan::adapters::workload::health;
 use nova_plan::adapters::{capsule, vela};
@@ -114,7 +114,8 @@ fn dynamic(
     let api: Api<DynamicObject> = Api::all_with(ctx.client.clone(), &resource);
     let ctx = ctx.clone();
     let metrics = ctx.metrics.clone();
-    let resource_kind = resource.kind;
+    // Items of a list of built-in kinds come without their type, and what is compared with them has one.
+    let types = TypeMeta { api_version: resource.api_version, kind: resource.kind };
     tasks.spawn(watch(
         kind,
         api,
@@ -122,7 +123,7 @@ fn dynamic(
         table,
         metrics,
         move |mut object: DynamicObject| {
-            object.types.get_or_insert_default().kind.clone_from(&resource_kind);
+            object.types = Some(types.clone());
             Some(keep(object))
         },
         move |change| route(&ctx, &change),
