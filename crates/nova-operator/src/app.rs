@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use nova_api::conditions::{Code, ConditionType, Reason};
 use nova_api::v1alpha1::{NovaApp, NovaAppStatus, NovaProject, SourceKind};
 use nova_plan::adapters::vela::{self, Answer};
+use nova_plan::adapters::workload::Health;
 use nova_plan::app::{self, Leaf, References, Seen, ValidApp, Watched};
 use nova_plan::child::{ChildKind, Owner};
 use nova_plan::names::{DEPLOYER, Managed, annotation, binding_name, parse_namespace, role};
@@ -132,7 +133,10 @@ impl Reconcile for NovaApp {
         let row = ctx.apply(Kind::App, ConditionType::DeliveryReady, application).await?;
         seen.version = Some(valid.version.clone());
         look(self, &row, seen);
-        let problems = judge(ctx, self, &row, seen);
+        let leaves = leaves(ctx, &namespace, &name);
+        let workloads = || leaves.iter().filter(|l| l.kind != "Pod");
+        seen.workloads = (workloads().filter(|l| l.health == Health::Healthy).count(), workloads().count());
+        let problems = judge(ctx, self, &row, seen, &leaves);
         if problems.is_empty() { Ok(()) } else { Err(Stop::Problems(problems)) }
     }
 
@@ -156,7 +160,7 @@ fn look(app: &NovaApp, row: &Row, seen: &mut Seen) {
         live["metadata"]["annotations"][annotation::VELA_PUBLISH_VERSION].as_str().map(str::to_owned);
 }
 
-fn judge(ctx: &Context, app: &NovaApp, row: &Row, seen: &Seen) -> Vec<Problem> {
+fn judge(ctx: &Context, app: &NovaApp, row: &Row, seen: &Seen, leaves: &[Leaf]) -> Vec<Problem> {
     let (namespace, name) = (app.namespace().unwrap_or_default(), app.name_any());
     let Some(reading) = &seen.reading else { return Vec::new() };
     let mut vela_silent = None;
@@ -169,6 +173,5 @@ fn judge(ctx: &Context, app: &NovaApp, row: &Row, seen: &Seen) -> Vec<Problem> {
             ctx.queue.add_after(app.key(), patience);
         }
     }
-    let leaves = leaves(ctx, &namespace, &name);
-    app::judge(&Watched { namespace: &namespace, name: &name, reading, leaves: &leaves, vela_silent })
+    app::judge(&Watched { namespace: &namespace, name: &name, reading, leaves, vela_silent })
 }

@@ -19,14 +19,19 @@ use crate::reconcile::Reconcile;
 use crate::stop::{self, Stop};
 
 /// How often a backend that is away is asked whether it is back.
-const PROBE: Duration = Duration::from_secs(3);
+/// Twelve times a minute, as often as anything is tried.
+const PROBE: Duration = Duration::from_secs(5);
 
 impl Reconcile for NovaCluster {
     type Seen = Seen;
 
     async fn attempt(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
         if ctx.backends.capsule_words().is_some() {
-            probe_capsule(ctx).await;
+            let wait = ctx.backends.probe_in(PROBE);
+            if wait.is_zero() {
+                probe_capsule(ctx).await;
+            }
+            ctx.queue.add_after(self.key(), if wait.is_zero() { PROBE } else { wait });
         }
         let webhooks: Vec<_> = ctx.tables.webhooks.all().iter().map(|row| row.body()).collect();
         seen.capsule = Backend {
@@ -40,9 +45,6 @@ impl Reconcile for NovaCluster {
             unavailable: silent.then(|| "it does not act on Applications".to_owned()),
             advice: None,
         };
-        if seen.capsule.unavailable.is_some() {
-            ctx.queue.add_after(self.key(), PROBE);
-        }
         match seen.outcome() {
             Outcome::Applied => Ok(()),
             Outcome::Stopped(problems) => Err(Stop::Problems(problems)),

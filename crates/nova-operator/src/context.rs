@@ -227,6 +227,8 @@ pub const VELA_SILENCE: Duration = Duration::from_secs(8);
 pub struct Backends {
     /// Why Capsule does not answer; none while it does.
     pub capsule: Mutex<Option<String>>,
+    /// When it was last asked whether it is back.
+    pub capsule_probed: Mutex<Option<Instant>>,
     /// When Vela last acted on any Application.
     pub vela_acted: Mutex<Instant>,
     /// Vela has been silent for too long.
@@ -237,6 +239,7 @@ impl Default for Backends {
     fn default() -> Self {
         Self {
             capsule: Mutex::default(),
+            capsule_probed: Mutex::default(),
             vela_acted: Mutex::new(Instant::now()),
             vela_silent: AtomicBool::new(false),
         }
@@ -244,6 +247,17 @@ impl Default for Backends {
 }
 
 impl Backends {
+    /// How long to wait before Capsule may be asked again whether it is back; zero, once in every `interval`, for now.
+    #[must_use]
+    pub fn probe_in(&self, interval: Duration) -> Duration {
+        let mut last = self.capsule_probed.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = last.map_or(Duration::ZERO, |at| interval.saturating_sub(at.elapsed()));
+        if wait.is_zero() {
+            *last = Some(Instant::now());
+        }
+        wait
+    }
+
     /// Why Capsule does not answer.
     #[must_use]
     pub fn capsule_words(&self) -> Option<String> {

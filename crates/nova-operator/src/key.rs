@@ -22,6 +22,10 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Cluster, Self::Plan, Self::Tenant, Self::Project, Self::Sandbox, Self::App];
+
     /// Name of the controller, in logs, metrics and field managers.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -7,6 +7,8 @@ use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::key::Kind;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReconcileLabels {
     controller: &'static str,
@@ -43,8 +45,17 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("kubenova");
         let reconcile: Family<_, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
+        // What has not happened yet is told as zero, so that a rate sees the first one.
         let events = Family::default();
+        for kind in Kind::ALL {
+            for type_ in ["Normal", "Warning"] {
+                events.get_or_create(&EventLabels { controller: kind.as_str(), kind: type_ });
+            }
+        }
         let adapter_errors = Family::default();
+        for adapter in ["kubernetes", "capsule"] {
+            adapter_errors.get_or_create(&AdapterLabels { adapter, reason: "BackendUnavailable" });
+        }
         let in_flight = Gauge::default();
         registry.register_with_unit(
             "reconcile",
@@ -99,11 +110,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_three_documented_metrics_are_served() {
+    fn the_three_documented_metrics_are_served_even_before_anything_has_gone_wrong() {
         let metrics = Metrics::default();
         metrics.reconciled("app", "ready", Duration::from_millis(2));
-        metrics.event("app", "Warning");
-        metrics.adapter_error("capsule", "BackendUnavailable");
         let text = metrics.text();
         for name in
             ["kubenova_reconcile_seconds_bucket", "kubenova_events_total", "kubenova_adapter_errors_total"]

@@ -41,7 +41,7 @@ impl Reconcile for NovaProject {
         ctx.hold(self).await?;
         let children = project::build(&valid, capsule.uid());
         let namespace = workspace::apply(ctx, Kind::Project, &valid.owner.uid, children).await?;
-        match workspace::capsule_problem(ctx, &tenant, &capsule, &namespace, &valid.namespace) {
+        match workspace::capsule_problem(&tenant, &capsule, &namespace, &valid.namespace) {
             Some(problem) => Err(problem.into()),
             None => Ok(()),
         }

@@ -5,13 +5,13 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Api, PostParams};
 use nova_api::CoreStatus;
-use nova_api::conditions::{ConditionType, clip};
+use nova_api::conditions::ConditionType;
 use nova_plan::names::annotation;
 
 use crate::context::{CALL_TIMEOUT, Context, Tabled};
 
-/// Longest note the API server takes, in bytes; characters may have four.
-const NOTE_MAX: usize = 250;
+/// Longest note the API server takes, in bytes.
+const NOTE_MAX: usize = 1024;
 
 /// What a change of status is worth telling.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,7 +31,16 @@ fn telling(before: Option<&CoreStatus>, now: &CoreStatus) -> Option<Telling> {
         (Some(_), None) if ready.status == "True" => ("Normal", ready.reason.clone()),
         _ => return None,
     };
-    Some(Telling { kind, reason, note: clip(&ready.message, NOTE_MAX) })
+    Some(Telling { kind, reason, note: note(&ready.message) })
+}
+
+/// Cuts a message to the bytes that the API server takes, between two characters.
+fn note(message: &str) -> String {
+    if message.len() <= NOTE_MAX {
+        return message.to_owned();
+    }
+    let end = (0..=NOTE_MAX - '…'.len_utf8()).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}…", &message[..end])
 }
 
 impl Context {
@@ -98,6 +107,13 @@ mod tests {
         let project = NovaProject::new("shop", NovaProjectSpec::default());
         assert!(project.status().is_none());
         verdict::core(&project, project::STAGES, &outcome, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_note_is_cut_by_bytes_between_characters() {
+        assert_eq!(note("ä is short"), "ä is short");
+        let long = note(&"ä".repeat(600));
+        assert!(long.len() <= NOTE_MAX && long.len() > NOTE_MAX - 4 && long.ends_with('…'));
     }
 
     #[test]

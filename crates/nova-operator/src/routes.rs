@@ -232,10 +232,10 @@ impl Context {
         }
     }
 
-    /// A pod, workload or claim: the app whose name it carries, if its health changed.
+    /// A pod, workload or claim: the app whose name it carries, if its health or revision changed.
     pub fn route_leaf(&self, change: &Change<'_, LeafRow>) {
         if let (Some(old), Some(new)) = (change.old, change.new)
-            && old.leaf.health == new.leaf.health
+            && old.leaf == new.leaf
         {
             return;
         }

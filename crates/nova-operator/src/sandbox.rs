@@ -39,7 +39,7 @@ impl Reconcile for NovaSandbox {
         ctx.hold(self).await?;
         let children = sandbox::build(&valid, capsule.uid());
         let namespace = workspace::apply(ctx, Kind::Sandbox, &valid.owner.uid, children).await?;
-        match workspace::capsule_problem(ctx, &tenant, &capsule, &namespace, &valid.namespace) {
+        match workspace::capsule_problem(&tenant, &capsule, &namespace, &valid.namespace) {
             Some(problem) => Err(problem.into()),
             None => Ok(()),
         }

@@ -68,7 +68,7 @@ pub fn read(error: &kube::Error, doing: Doing<'_>) -> Stop {
     };
     if let Some(webhook) = silent_webhook(status) {
         let (who, fix) = if is_capsule(webhook) {
-            ("Capsule", "see whether Capsule runs: kubectl -n capsule-system get pods".to_owned())
+            ("Capsule", nova_plan::cluster::START_CAPSULE.to_owned())
         } else {
             (webhook, format!("see why the webhook {webhook} does not answer"))
         };

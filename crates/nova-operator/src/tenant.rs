@@ -13,7 +13,7 @@ use nova_plan::division::{Hard, Member, divide};
 use nova_plan::names::{LOCAL_CLUSTER, QUOTA, TenantName, binding_name, role};
 use nova_plan::namespace::{Place, amounts_at, hard};
 use nova_plan::tenant::{self, References, Seen, ValidTenant, plan_in_force, unknown_default_plan};
-use nova_plan::{Outcome, Problem};
+use nova_plan::{Outcome, Problem, cluster};
 use serde_json::{Value, json};
 
 use crate::cleanup::{DELETING, blocked, names};
@@ -184,17 +184,22 @@ async fn divide_quota(ctx: &Context, tenant: &ValidTenant, seen: &mut Seen) -> R
     let members = members(ctx, &tenant.name);
     let division = divide(&tenant.quota, &members);
     let mut problems = Vec::new();
+    // Told is what was written, not what was meant to be.
+    let mut allocated: Vec<Hard> = members.iter().filter(|m| !m.writable).map(|m| m.asked.clone()).collect();
     for member in members.iter().filter(|m| m.writable) {
         let place = Place { namespace: &member.namespace, owner: &tenant.owner };
         let quota = place.quota(&division.next[&member.namespace]);
         match ctx.apply(Kind::Tenant, ConditionType::NamespacesReady, &quota).await {
-            Ok(_) => {}
+            Ok(row) => allocated.push(amounts_at(&row.body(), "/spec/hard")),
             // One namespace in trouble does not hold up the others.
-            Err(Stop::Problem(problem)) => problems.push(*problem),
+            Err(Stop::Problem(problem)) => {
+                allocated.push(member.asked.clone());
+                problems.push(*problem);
+            }
             Err(stop) => return Err(stop),
         }
     }
-    seen.allocated = members.iter().map(|m| division.next[&m.namespace].clone()).collect();
+    seen.allocated = allocated;
     seen.used = members.into_iter().map(|m| m.used).collect();
     if problems.is_empty() {
         problems = division.problems();
@@ -206,13 +211,16 @@ async fn divide_quota(ctx: &Context, tenant: &ValidTenant, seen: &mut Seen) -> R
 fn capsule_problem(ctx: &Context, tenant: &ValidTenant, row: &Row) -> Option<Problem> {
     let at = tenant::capsule_ref(tenant.name.as_str());
     let problem = |reason, message: &str| {
-        Problem::new(ConditionType::TenantSynced, reason, &at, message)
-            .fix("see what Capsule says: kubectl describe tenants.capsule.clastix.io, and whether it runs: kubectl -n capsule-system get pods")
+        Problem::new(ConditionType::TenantSynced, reason, &at, message).fix(format!(
+            "see what Capsule says: kubectl describe tenants.capsule.clastix.io {}",
+            tenant.name
+        ))
     };
     if let Some(words) = ctx.backends.capsule_words() {
         return Some(
             problem(Reason::BackendUnavailable, &format!("Capsule does not answer: {words}"))
-                .code(Code::Kn503),
+                .code(Code::Kn503)
+                .fix(cluster::START_CAPSULE),
         );
     }
     let live = row.body();

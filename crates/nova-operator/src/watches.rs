@@ -140,10 +140,11 @@ fn leaf(ctx: &Arc<Context>, tasks: &mut JoinSet<()>, kind: &'static str, resourc
     let project = move |mut object: DynamicObject| {
         let app = object.labels().get(label::VELA_APP)?.clone();
         let at = (object.namespace().unwrap_or_default(), format!("{app}/{kind}/{}", object.name_any()));
+        let revision = object.labels().get(label::VELA_REVISION).cloned();
         let (version, name) = (version_of(&object), object.name_any());
         object.types.get_or_insert_default().kind = kind.to_owned();
         let live = serde_json::to_value(object).ok()?;
-        Some((at, LeafRow { version, leaf: Arc::new(Leaf { kind, name, health: health(&live) }) }))
+        Some((at, LeafRow { version, leaf: Arc::new(Leaf { kind, name, revision, health: health(&live) }) }))
     };
     let config = everything().labels(label::VELA_APP);
     tasks.spawn(watch(kind, api, config, table, metrics, project, move |change| ctx.route_leaf(&change)));

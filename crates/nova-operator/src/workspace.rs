@@ -63,21 +63,10 @@ pub async fn apply(ctx: &Context, kind: Kind, owner_uid: &str, children: Childre
     Ok(row)
 }
 
-/// What Capsule says of a namespace.
-pub fn capsule_problem(
-    ctx: &Context,
-    tenant: &ValidTenant,
-    capsule: &Row,
-    namespace: &Row,
-    name: &str,
-) -> Option<Problem> {
+/// What Capsule says of a namespace. While it is away its last word counts: what was made stays as it was asked for.
+pub fn capsule_problem(tenant: &ValidTenant, capsule: &Row, namespace: &Row, name: &str) -> Option<Problem> {
     let at = capsule_ref(tenant.name.as_str());
     let stage = ConditionType::TenantSynced;
-    if let Some(words) = ctx.backends.capsule_words() {
-        let message = format!("Capsule does not answer: {words}");
-        let problem = Problem::new(stage, Reason::BackendUnavailable, &at, message).code(Code::Kn503);
-        return Some(problem.fix("see whether Capsule runs: kubectl -n capsule-system get pods"));
-    }
     match capsule::status(&capsule.body()).namespace(name, namespace.uid()) {
         Answer::Ready => None,
         Answer::Pending => {

@@ -49,6 +49,8 @@ pub mod label {
     pub const CAPSULE_TENANT: &str = "capsule.clastix.io/tenant";
     /// Vela's name of the Application, on everything it makes.
     pub const VELA_APP: &str = "app.oam.dev/name";
+    /// Vela's label with the name of the revision that an object was last applied for.
+    pub const VELA_REVISION: &str = "app.oam.dev/appRevision";
 }
 
 /// Annotation keys.

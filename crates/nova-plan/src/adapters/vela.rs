@@ -96,8 +96,9 @@ struct Revision {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct Applied {
+    api_version: String,
     kind: String,
     name: String,
 }
@@ -121,6 +122,17 @@ pub enum Answer {
     Deleting,
 }
 
+/// An object in the app's namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Group and version.
+    pub api_version: String,
+    /// Kind.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+}
+
 /// What Vela says, with counts for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
@@ -128,8 +140,10 @@ pub struct Reading {
     pub answer: Answer,
     /// Healthy services and all services.
     pub healthy: (usize, usize),
-    /// `<Kind>/<name>` of what it applied.
-    pub applied: Vec<(String, String)>,
+    /// What it applied.
+    pub applied: Vec<Object>,
+    /// Name of the revision it was applied for.
+    pub revision: String,
 }
 
 /// Reads a live Application. `Ready=True` alone would be wrong: Vela sets it once the workflow has
@@ -140,14 +154,19 @@ pub fn read(live: &Value) -> Reading {
     let status: Status =
         live.get("status").and_then(|s| serde_json::from_value(s.clone()).ok()).unwrap_or_default();
     let healthy = (status.services.iter().filter(|s| s.healthy).count(), status.services.len());
-    let applied = status.applied_resources.iter().map(|r| (r.kind.clone(), r.name.clone())).collect();
+    let object = |r: &Applied| Object {
+        api_version: r.api_version.clone(),
+        kind: r.kind.clone(),
+        name: r.name.clone(),
+    };
+    let applied = status.applied_resources.iter().map(object).collect();
     let answer = if live.pointer("/metadata/deletionTimestamp").is_some() {
         Answer::Deleting
     } else {
         let version = &live["metadata"]["annotations"][annotation::VELA_PUBLISH_VERSION];
         answer(&status, generation, version.as_str().unwrap_or_default())
     };
-    Reading { answer, healthy, applied }
+    Reading { answer, healthy, applied, revision: status.latest_revision.name }
 }
 
 fn answer(status: &Status, generation: i64, publish_version: &str) -> Answer {
@@ -207,7 +226,9 @@ fn settled(status: &Status, publish_version: &str) -> bool {
 fn plain(message: &str) -> String {
     let end = message.find(" (value: cue/").unwrap_or(message.len());
     let mut words = &message[..end];
-    for prefix in ["function call error for : ", "Dispatch: ", "pre-dispatch dryrun failed: ", "Found 1 errors. "] {
+    for prefix in
+        ["function call error for : ", "Dispatch: ", "pre-dispatch dryrun failed: ", "Found 1 errors. "]
+    {
         words = words.strip_prefix(prefix).unwrap_or(words);
     }
     let bare = words.strip_prefix("[(").and_then(|w| w.strip_suffix(")]")).filter(|w| !w.contains(")], [("));

@@ -65,7 +65,14 @@ fn condition<'a>(live: &'a Value, kind: &str) -> Option<&'a Value> {
     live.pointer("/status/conditions")?.as_array()?.iter().find(|c| c["type"] == kind)
 }
 
+/// Reason of a pod that has ended badly and that a workload replaces, so that it is history once the workload is well.
+pub const REPLACED_POD_FAILED: &str = "PodFailed";
+
 fn pod(live: &Value) -> Health {
+    // On its way out it says nothing about the app any more; a missing replacement is its workload's to tell.
+    if live.pointer("/metadata/deletionTimestamp").is_some() {
+        return Health::Healthy;
+    }
     let statuses = |key: &str| live.pointer(&format!("/status/{key}")).and_then(Value::as_array);
     let containers =
         ["initContainerStatuses", "containerStatuses"].into_iter().filter_map(statuses).flatten();
@@ -86,11 +93,32 @@ fn pod(live: &Value) -> Health {
     }
     match text(live, "/status/phase") {
         "Succeeded" => Health::Healthy,
-        "Failed" => failed("PodFailed", text(live, "/status/message")),
+        "Failed" if live.pointer("/metadata/ownerReferences/0").is_some() => {
+            failed(REPLACED_POD_FAILED, ended(live))
+        }
+        "Failed" => failed("Failed", ended(live)),
         "Running" if condition(live, "Ready").is_some_and(|c| c["status"] == "True") => Health::Healthy,
-        "Running" => progressing("running but not ready"),
+        "Running" => progressing(match condition(live, "Ready").map(|c| text(c, "/message")) {
+            Some(words) if !words.is_empty() => format!("it runs but is not ready: {words}"),
+            _ => "it runs but is not ready".to_owned(),
+        }),
         _ => progressing("not running yet"),
     }
+}
+
+/// Why a pod ended: its own words, or the exit code of the first container that failed.
+fn ended(live: &Value) -> String {
+    let words = [text(live, "/status/reason"), text(live, "/status/message")];
+    let words: Vec<&str> = words.into_iter().filter(|w| !w.is_empty()).collect();
+    if !words.is_empty() {
+        return words.join(": ");
+    }
+    let containers = live.pointer("/status/containerStatuses").and_then(Value::as_array);
+    let exit = containers.into_iter().flatten().find_map(|container| {
+        let code = container.pointer("/state/terminated/exitCode")?.as_i64().filter(|code| *code != 0)?;
+        Some(format!("container {} exited with code {code}", text(container, "/name")))
+    });
+    exit.unwrap_or_default()
 }
 
 fn unseen(live: &Value) -> Option<Health> {

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use thiserror::Error;
+
+use crate::names::label;
 
 /// Why a manifest cannot be taken.
 #[derive(Debug, Error)]
@@ -83,6 +85,36 @@ pub fn objects(manifest: &str, namespace: &str) -> Result<Vec<Value>, InvalidMan
     if objects.is_empty() { Err(InvalidManifest::Empty) } else { Ok(objects) }
 }
 
+/// Kinds that make pods, and where the pods' labels are.
+const TEMPLATES: [(&str, &str, &str); 6] = [
+    ("apps/v1", "Deployment", "/spec/template"),
+    ("apps/v1", "StatefulSet", "/spec/template"),
+    ("apps/v1", "DaemonSet", "/spec/template"),
+    ("apps/v1", "ReplicaSet", "/spec/template"),
+    ("batch/v1", "Job", "/spec/template"),
+    ("batch/v1", "CronJob", "/spec/jobTemplate/spec/template"),
+];
+
+/// Puts the app's name on the pods, as Vela does for its own components but not for the objects of a manifest:
+/// a pod that cannot start is found by it. A label that the author has set is left alone.
+pub fn label_pods(objects: &mut [Value], app: &str) {
+    for object in objects {
+        let is = |field: &str, value: &str| object.get(field).and_then(Value::as_str) == Some(value);
+        let known = TEMPLATES.iter().find(|(version, kind, _)| is("apiVersion", version) && is("kind", kind));
+        let Some(template) =
+            known.and_then(|(_, _, at)| object.pointer_mut(at)).and_then(Value::as_object_mut)
+        else {
+            continue;
+        };
+        let metadata = template.entry("metadata").or_insert_with(|| json!({}));
+        let Some(metadata) = metadata.as_object_mut() else { continue };
+        let labels = metadata.entry("labels").or_insert_with(|| json!({}));
+        if let Some(labels) = labels.as_object_mut() {
+            labels.entry(label::VELA_APP).or_insert_with(|| json!(app));
+        }
+    }
+}
+
 /// A parser's message may quote the whole text, which may hold what should not be in a status.
 fn first_line(message: &str) -> String {
     message.lines().next().unwrap_or_default().chars().take(200).collect()
@@ -102,6 +134,22 @@ mod tests {
         let objects = objects(manifest, "tn-a-app-b").unwrap();
         assert_eq!(objects.len(), 2);
         assert_eq!(objects[0]["data"]["x"], "1");
+    }
+
+    #[test]
+    fn pods_get_the_name_of_the_app_unless_they_have_one() {
+        let mut objects = [
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": {}}}),
+            json!({"apiVersion": "batch/v1", "kind": "Job",
+                "spec": {"template": {"metadata": {"labels": {"app.oam.dev/name": "mine"}}}}}),
+            json!({"apiVersion": "v1", "kind": "ConfigMap"}),
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": {"metadata": {"labels": 7}}}}),
+        ];
+        label_pods(&mut objects, "web");
+        assert_eq!(objects[0]["spec"]["template"]["metadata"]["labels"], json!({"app.oam.dev/name": "web"}));
+        assert_eq!(objects[1]["spec"]["template"]["metadata"]["labels"]["app.oam.dev/name"], "mine");
+        assert_eq!(objects[2], json!({"apiVersion": "v1", "kind": "ConfigMap"}));
+        assert_eq!(objects[3]["spec"]["template"]["metadata"]["labels"], 7);
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
-use nova_api::v1alpha1::{NovaApp, NovaAppStatus};
+use nova_api::v1alpha1::{NovaApp, NovaAppStatus, SourceKind};
 
 use super::STAGES;
 use crate::adapters::vela::{Answer, Reading};
-use crate::adapters::workload::Health;
+use crate::adapters::workload::{Health, REPLACED_POD_FAILED};
 use crate::problem::Problem;
 use crate::verdict::{Outcome, core};
 
@@ -17,6 +17,8 @@ pub struct Leaf {
     pub kind: &'static str,
     /// Its name.
     pub name: String,
+    /// Name of Vela's revision that it was last applied for; none for what Vela did not apply itself.
+    pub revision: Option<String>,
     /// How it is.
     pub health: Health,
 }
@@ -30,6 +32,8 @@ pub struct Seen {
     pub version: Option<String>,
     /// Publish version of the live Application.
     pub publish_version: Option<String>,
+    /// Healthy workloads and claims and all of them, as the objects themselves say.
+    pub workloads: (usize, usize),
 }
 
 /// What an Application and its leaves were seen to be.
@@ -61,7 +65,7 @@ pub fn judge(app: &Watched<'_>) -> Vec<Problem> {
                 format!("KubeVela has not acted on it, nor on any other, for {seconds} s"),
             )
             .code(Code::Kn503)
-            .fix("check that vela-core runs: kubectl -n vela-system get pods"),
+            .fix(crate::cluster::START_VELA),
             None => progress(&application, "KubeVela has not seen it yet"),
         }],
         Answer::Deleting => vec![Problem::progress(stage, &application, "an earlier one is being deleted")],
@@ -79,12 +83,33 @@ pub fn judge(app: &Watched<'_>) -> Vec<Problem> {
             let problems = leaf_problems(app);
             match &app.reading.answer {
                 _ if !problems.is_empty() => problems,
-                Answer::Running => Vec::new(),
+                Answer::Running => behind(app).into_iter().collect(),
                 Answer::Unhealthy(message) => vec![progress(&application, message)],
                 _ => vec![progress(&application, "KubeVela is rolling it out")],
             }
         }
     }
+}
+
+/// Kinds of leaf that Vela applies and that stay for as long as the app does.
+const LASTING: [(&str, &str); 4] = [
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("apps/v1", "DaemonSet"),
+    ("v1", "PersistentVolumeClaim"),
+];
+
+/// A workload that was not yet seen as Vela says that it has applied it. Vela takes the objects of a manifest for
+/// healthy at once, and its word may arrive before the news of the workload itself.
+fn behind(app: &Watched<'_>) -> Option<Problem> {
+    let Reading { applied, revision, .. } = app.reading;
+    let lasting = |kind: &str, version: &str| LASTING.contains(&(version, kind));
+    let late = applied.iter().filter(|o| lasting(&o.kind, &o.api_version)).find(|object| {
+        let leaf = app.leaves.iter().find(|l| l.kind == object.kind && l.name == object.name);
+        leaf.is_none_or(|leaf| leaf.revision.as_ref().is_some_and(|r| r != revision))
+    })?;
+    let object = format!("{} {}/{}", late.kind, app.namespace, late.name);
+    Some(progress(&object, &format!("it is not there yet as {revision} has it")))
 }
 
 fn progress(application: &str, message: &str) -> Problem {
@@ -94,42 +119,89 @@ fn progress(application: &str, message: &str) -> Problem {
     }
 }
 
+/// Words of a failure that passes by itself: Vela tries again for about a minute.
+const PASSING: [&str; 6] = [
+    "failed calling webhook",
+    "connection refused",
+    "context deadline exceeded",
+    "the object has been modified",
+    "etcdserver:",
+    "too many requests",
+];
+
 fn failed(app: &Watched<'_>, application: &str, message: &str) -> Problem {
     let stage = ConditionType::DeliveryReady;
     let me = format!("NovaApp {}/{}", app.namespace, app.name);
-    let problem = if message.contains("forbidden") || message.contains("Forbidden") {
-        Problem::new(stage, Reason::Forbidden, application, message).code(Code::Kn403).fix(format!(
-            "take out of {me} what the service account kubenova-deployer may not do in {}",
-            app.namespace
-        ))
-    } else {
-        Problem::new(stage, Reason::RolloutFailed, application, message)
-            .code(Code::Kn422)
-            .fix(format!("correct the source of {me}"))
-    };
-    problem.class(BlockerClass::User).terminal()
+    let problem = |reason, code| Problem::new(stage, reason, application, message).code(code);
+    if PASSING.iter().any(|words| message.contains(words)) {
+        return problem(Reason::BackendUnavailable, Code::Kn503).fix(format!(
+            "none needed if KubeVela's next try succeeds; if it has given up, change spec of {me} once it can"
+        ));
+    }
+    if message.contains("forbidden") || message.contains("Forbidden") {
+        return problem(Reason::Forbidden, Code::Kn403)
+            .class(BlockerClass::User)
+            .fix(format!(
+                "take that object out of spec.source of {me}; an app may bring workloads, services, config maps, volume claims, ingresses, autoscalers and disruption budgets"
+            ))
+            .terminal();
+    }
+    if message.contains("no matches for kind") {
+        return problem(Reason::DependencyMissing, Code::Kn404)
+            .class(BlockerClass::User)
+            .fix(format!(
+                "correct apiVersion and kind in spec.source of {me}, or have the platform team install that kind and then change {me}"
+            ))
+            .terminal();
+    }
+    problem(Reason::RolloutFailed, Code::Kn422)
+        .class(BlockerClass::User)
+        .fix(format!("correct spec.source of {me}"))
+        .terminal()
 }
 
 /// Leaves that are not healthy, the most telling first: pods know more than what made them.
 fn leaf_problems(app: &Watched<'_>) -> Vec<Problem> {
-    let mut leaves: Vec<&Leaf> = app.leaves.iter().filter(|l| l.health != Health::Healthy).collect();
+    let well = |leaf: &&Leaf| leaf.health == Health::Healthy;
+    let workloads_are_well = app.leaves.iter().filter(|l| l.kind != "Pod").all(|l| well(&l));
+    let history = |leaf: &Leaf| match &leaf.health {
+        Health::Failed { reason, .. } => reason == REPLACED_POD_FAILED && workloads_are_well,
+        _ => false,
+    };
+    let mut leaves: Vec<&Leaf> = app.leaves.iter().filter(|l| !well(l) && !history(l)).collect();
     let rank = |leaf: &Leaf| match (&leaf.health, leaf.kind) {
         (Health::Failed { .. }, "Pod") => 0,
         (Health::Failed { .. }, _) => 1,
-        (_, "Pod") => 3,
-        _ => 2,
+        (_, "Pod") => 2,
+        _ => 3,
     };
     leaves.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name)));
-    leaves.into_iter().map(|leaf| leaf_problem(app, leaf)).collect()
+    let unready = leaves.iter().find_map(|leaf| match &leaf.health {
+        Health::Progressing(message) if leaf.kind == "Pod" => Some((leaf.name.as_str(), message.as_str())),
+        _ => None,
+    });
+    leaves.iter().map(|leaf| leaf_problem(app, leaf, unready)).collect()
 }
 
-fn leaf_problem(app: &Watched<'_>, leaf: &Leaf) -> Problem {
+/// Where to read why a pod is as it is.
+fn logs(namespace: &str, pod: &str) -> String {
+    format!("kubectl -n {namespace} describe pod {pod}; kubectl -n {namespace} logs {pod}")
+}
+
+/// The problem of one leaf. A workload that ran out of time is told as the pod that is not ready, `unready`: it knows more.
+fn leaf_problem(app: &Watched<'_>, leaf: &Leaf, unready: Option<(&str, &str)>) -> Problem {
     let stage = ConditionType::DeliveryReady;
     let (namespace, name) = (app.namespace, app.name);
     let object = format!("{} {namespace}/{}", leaf.kind, leaf.name);
     let me = format!("NovaApp {namespace}/{name}");
     let (reason, message) = match &leaf.health {
         Health::Failed { reason, message } => (reason.as_str(), message.as_str()),
+        Health::Progressing(message) if leaf.kind == "Pod" => {
+            return progress(&object, message).fix(format!(
+                "none needed while it starts; if it stays so, read why: {}",
+                logs(namespace, &leaf.name)
+            ));
+        }
         Health::Progressing(message) => return progress(&object, message),
         Health::Healthy => return progress(&object, "healthy"),
     };
@@ -144,19 +216,50 @@ fn leaf_problem(app: &Watched<'_>, leaf: &Leaf) -> Problem {
         "CreateContainerConfigError" => problem(Reason::SecretMissing, Code::Kn404)
             .class(BlockerClass::User)
             .fix(format!("create the Secret or ConfigMap that {me} names, in {namespace}")),
-        "CrashLoopBackOff" | "RunContainerError" | "CreateContainerError" | "PodFailed" => {
+        "CrashLoopBackOff" => problem(Reason::Unhealthy, Code::Kn422)
+            .class(BlockerClass::User)
+            .fix(format!("read why: kubectl -n {namespace} logs {} --previous", leaf.name)),
+        "RunContainerError" | "CreateContainerError" | "Failed" | REPLACED_POD_FAILED
+            if leaf.kind == "Pod" =>
+        {
             problem(Reason::Unhealthy, Code::Kn422)
                 .class(BlockerClass::User)
-                .fix(format!("read why: kubectl -n {namespace} logs {} --previous", leaf.name))
+                .fix(format!("read why: {}", logs(namespace, &leaf.name)))
         }
         "Unschedulable" => problem(Reason::Unhealthy, Code::Kn503)
-            .fix("make room in the cluster, or lower what the app requests"),
+            .fix(format!("lower what {me} requests, or add room to the cluster (platform team)")),
+        _ if message.contains("failed calling webhook") => problem(Reason::BackendUnavailable, Code::Kn503)
+            .fix(if message.contains("projectcapsule.dev") {
+                crate::cluster::START_CAPSULE.to_owned()
+            } else {
+                "see why that webhook does not answer".to_owned()
+            }),
         _ if message.contains("exceeded quota") => problem(Reason::QuotaExceeded, Code::Kn429)
             .class(BlockerClass::User)
             .fix(format!("lower what {me} requests, or raise spec.quotas of its project")),
         _ if message.contains("violates PodSecurity") => problem(Reason::Forbidden, Code::Kn403)
             .class(BlockerClass::User)
             .fix(format!("take out of {me} what the namespace's Pod Security level refuses")),
+        _ if message.contains(" per Container is ") || message.contains(" per Pod is ") => {
+            problem(Reason::Invalid, Code::Kn422).class(BlockerClass::User).fix(format!(
+                "keep what {me} requests within the limits: kubectl -n {namespace} describe limitrange, or raise spec.limits of its project"
+            ))
+        }
+        _ if message.contains("denied the request") || message.contains("denied request") => {
+            problem(Reason::Forbidden, Code::Kn403)
+                .class(BlockerClass::User)
+                .fix(format!("take out of {me} what that policy refuses"))
+        }
+        "ProgressDeadlineExceeded" if unready.is_some() => {
+            let (pod, words) = unready.unwrap_or_default();
+            Problem {
+                object: format!("Pod {namespace}/{pod}"),
+                message: format!("{words}; {object} gave up waiting: {told}"),
+                ..problem(Reason::RolloutFailed, Code::Kn422)
+            }
+            .class(BlockerClass::User)
+            .fix(format!("read why: {}", logs(namespace, pod)))
+        }
         "ProgressDeadlineExceeded" => {
             problem(Reason::RolloutFailed, Code::Kn422).class(BlockerClass::User).fix(format!(
                 "read why: kubectl -n {namespace} describe {} {}",
@@ -165,7 +268,7 @@ fn leaf_problem(app: &Watched<'_>, leaf: &Leaf) -> Problem {
             ))
         }
         _ => problem(Reason::Unhealthy, Code::Kn422).class(BlockerClass::User).fix(format!(
-            "kubectl -n {namespace} describe {} {}",
+            "read why: kubectl -n {namespace} describe {} {}",
             leaf.kind.to_lowercase(),
             leaf.name
         )),
@@ -175,7 +278,13 @@ fn leaf_problem(app: &Watched<'_>, leaf: &Leaf) -> Problem {
 /// The whole status.
 #[must_use]
 pub fn status(app: &NovaApp, seen: &Seen, outcome: &Outcome, now: Timestamp) -> NovaAppStatus {
-    let healthy = seen.reading.as_ref().map(|r| r.healthy).filter(|(_, all)| *all > 0);
+    // To Vela every object of a manifest is healthy as soon as it exists.
+    let vela = seen.reading.as_ref().map(|r| r.healthy);
+    let counted = match app.spec.source.kind {
+        SourceKind::KubeManifest if seen.workloads.1 > 0 => vela.and(Some(seen.workloads)),
+        _ => vela,
+    };
+    let healthy = counted.filter(|(_, all)| *all > 0);
     NovaAppStatus {
         core: core(app, STAGES, outcome, now),
         source_kind: Some(app.spec.source.kind.to_string()),
@@ -184,5 +293,66 @@ pub fn status(app: &NovaApp, seen: &Seen, outcome: &Outcome, now: Timestamp) -> 
         publish_version: seen.publish_version.clone(),
         healthy: healthy.map(|(healthy, all)| format!("{healthy}/{all}")),
         services: healthy.and_then(|(_, all)| i64::try_from(all).ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::vela::Object;
+
+    fn leaf(kind: &'static str, name: &str, health: Health) -> Leaf {
+        Leaf { kind, name: name.into(), revision: Some("web-v2".into()), health }
+    }
+
+    fn failed(reason: &str, message: &str) -> Health {
+        Health::Failed { reason: reason.into(), message: message.into() }
+    }
+
+    fn judged(answer: Answer, leaves: &[Leaf]) -> Vec<Problem> {
+        let deployment =
+            Object { api_version: "apps/v1".into(), kind: "Deployment".into(), name: "web".into() };
+        let reading =
+            Reading { answer, healthy: (1, 1), applied: vec![deployment], revision: "web-v2".into() };
+        judge(&Watched { namespace: "n", name: "web", reading: &reading, leaves, vela_silent: None })
+    }
+
+    #[test]
+    fn velas_word_counts_only_when_the_workload_was_seen_as_it_was_applied() {
+        let mut seen = leaf("Deployment", "web", Health::Healthy);
+        assert!(judged(Answer::Running, std::slice::from_ref(&seen)).is_empty());
+        assert_eq!(judged(Answer::Running, &[])[0].object, "Deployment n/web");
+        seen.revision = Some("web-v1".into());
+        assert_eq!(judged(Answer::Running, &[seen])[0].reason, Reason::RolloutInProgress);
+    }
+
+    #[test]
+    fn a_pod_is_told_before_what_made_it() {
+        let waiting = leaf("Deployment", "web", Health::Progressing("0 of 1 replicas are ready".into()));
+        let pod = leaf("Pod", "web-1", failed("ImagePullBackOff", "no such image"));
+        let told = judged(Answer::Rolling(String::new()), &[waiting, pod]);
+        assert_eq!((told[0].object.as_str(), told[0].reason), ("Pod n/web-1", Reason::SourceUnavailable));
+        let late = leaf("Deployment", "web", failed("ProgressDeadlineExceeded", "timed out"));
+        let unready = leaf("Pod", "web-1", Health::Progressing("it runs but is not ready".into()));
+        let told = judged(Answer::Running, &[late, unready]);
+        assert_eq!((told[0].object.as_str(), told[0].code), ("Pod n/web-1", Some(Code::Kn422)));
+    }
+
+    #[test]
+    fn a_pod_that_was_replaced_is_history() {
+        let pod = leaf("Pod", "web-1", failed(REPLACED_POD_FAILED, "Evicted"));
+        let well = leaf("Deployment", "web", Health::Healthy);
+        assert!(judged(Answer::Running, &[pod.clone(), well]).is_empty());
+        let ill = leaf("Deployment", "web", Health::Progressing("0 of 1 replicas are ready".into()));
+        assert_eq!(judged(Answer::Running, &[pod, ill])[0].object, "Pod n/web-1");
+    }
+
+    #[test]
+    fn only_what_trying_again_cannot_mend_is_terminal() {
+        let told = |message: &str| judged(Answer::Failed(message.into()), &[]).remove(0);
+        assert!(told("roles \"x\" is forbidden: no").terminal);
+        let passing = told("failed calling webhook \"x\": connection refused");
+        assert_eq!((passing.terminal, passing.code), (false, Some(Code::Kn503)));
+        assert_eq!(told("incomplete value string").reason, Reason::RolloutFailed);
     }
 }

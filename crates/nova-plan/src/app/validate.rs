@@ -144,7 +144,7 @@ fn source(
                     format!("ComponentDefinition {}/{}", vela::DEFINITIONS_NAMESPACE, template.template);
                 return Err(Problem::missing(stage, object, "no such Vela template").class(BlockerClass::User).fix(
                     format!(
-                        "set spec.source.velaTemplate.template of {me} to one that `kubectl get componentdefinitions -n {}` lists, or have the platform team install it",
+                        "set spec.source.velaTemplate.template of {me} to one that exists, such as webservice, worker or cron-task, or have the platform team install it (they see all with kubectl -n {} get componentdefinitions)",
                         vela::DEFINITIONS_NAMESPACE
                     ),
                 ));
@@ -154,10 +154,11 @@ fn source(
         }
         SourceKind::KubeManifest => {
             let manifest = source.kube_manifest.as_ref().ok_or_else(absent)?;
-            let objects = manifest::objects(&manifest.manifest, namespace).map_err(|invalid| {
+            let mut objects = manifest::objects(&manifest.manifest, namespace).map_err(|invalid| {
                 Problem::invalid(stage, me, format!("spec.source.kubeManifest.manifest: {invalid}"))
                     .fix("correct the manifest")
             })?;
+            manifest::label_pods(&mut objects, app.metadata.name.as_deref().unwrap_or_default());
             let version = format!("sha256:{}", &short_hash(&json!(manifest.manifest))[..12]);
             Ok(("k8s-objects".to_owned(), json!({ "objects": objects }), version))
         }
@@ -168,7 +169,8 @@ fn source(
             format!("source kind {} is not delivered by this version of KubeNova", source.kind),
         )
         .code(Code::Kn422)
-        .fix("use containerImage, velaTemplate or kubeManifest")),
+        .class(BlockerClass::User)
+        .fix(format!("set spec.source of {me} to containerImage, velaTemplate or kubeManifest"))),
     }
 }
 

@@ -35,23 +35,31 @@ pub struct Seen {
 pub const CAPSULE_VALUES: &str =
     "install Capsule with the values of charts/kubenova/recommended/capsule-values.yaml";
 
+/// What to do while Capsule does not answer.
+pub const START_CAPSULE: &str =
+    "start Capsule: kubectl -n capsule-system get pods; what waits for it goes on by itself";
+
+/// What to do while Vela does not answer.
+pub const START_VELA: &str =
+    "start vela-core: kubectl -n vela-system get pods; what waits for it goes on by itself";
+
 impl Seen {
     /// What keeps the cluster from being Ready.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         let problems: Vec<Problem> = [
-            (&self.capsule, capsule::COMPONENT, capsule::CRD, "kubectl -n capsule-system get pods"),
-            (&self.vela, vela::COMPONENT, vela::CRD, "kubectl -n vela-system get pods"),
+            (&self.capsule, capsule::COMPONENT, capsule::CRD, START_CAPSULE),
+            (&self.vela, vela::COMPONENT, vela::CRD, START_VELA),
         ]
         .into_iter()
-        .filter_map(|(backend, name, crd, look)| backend.problem(name, crd, look))
+        .filter_map(|(backend, name, crd, start)| backend.problem(name, crd, start))
         .collect();
         if problems.is_empty() { Outcome::Applied } else { Outcome::Stopped(problems) }
     }
 }
 
 impl Backend {
-    fn problem(&self, name: &str, crd: &str, look: &str) -> Option<Problem> {
+    fn problem(&self, name: &str, crd: &str, start: &str) -> Option<Problem> {
         let stage = ConditionType::DependenciesMet;
         if !self.installed {
             return Some(
@@ -67,9 +75,9 @@ impl Backend {
         }
         let words = self.unavailable.as_ref()?;
         Some(
-            Problem::new(stage, Reason::BackendUnavailable, name, words)
+            Problem::new(stage, Reason::BackendUnavailable, name, format!("it does not answer: {words}"))
                 .code(Code::Kn503)
-                .fix(format!("see whether {name} runs: {look}")),
+                .fix(start),
         )
     }
 
