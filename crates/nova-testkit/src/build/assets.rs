@@ -72,8 +72,7 @@ const STAGES: &[(&str, &str)] = &[
 
 /// Changes whenever the pinned modules or the values do.
 pub fn key() -> Result<String> {
-    let values =
-        [capsule_values(true), capsule_values(false), vela_values()].map(|values| values.to_string());
+    let values = [capsule_values(true)?, capsule_values(false)?, vela_values()?].map(|v| v.to_string());
     let mut extra: Vec<&str> = vec![FORMAT];
     extra.extend(values.iter().map(String::as_str));
     fingerprint(&["capsule", "kubevela", "kwok", "helm"], &extra)
@@ -87,8 +86,13 @@ fn folder(root: &Path, key: &str) -> PathBuf {
     root.join(format!("assets-{key}"))
 }
 
+/// The values that the documentation recommends: the files that users are given.
+const CAPSULE_RECOMMENDED: &str =
+    include_str!("../../../../charts/kubenova/recommended/capsule-values.yaml");
+const VELA_RECOMMENDED: &str = include_str!("../../../../charts/kubenova/recommended/kubevela-values.yaml");
+
 /// What every installation of Capsule for KubeNova sets, and what its documentation recommends on top.
-fn capsule_values(recommended: bool) -> Value {
+fn capsule_values(recommended: bool) -> Result<Value> {
     let mut values = json!({
         "certManager": {"generateCertificates": false},
         "crds": {"inline": true},
@@ -99,18 +103,27 @@ fn capsule_values(recommended: bool) -> Value {
         ]}}
     });
     if recommended {
-        // Without these, Capsule's client throttles every write in a tenant's namespaces to five a second, and a
-        // stopped Capsule blocks even the status of KubeNova's own objects there.
-        values["webhooks"]["hooks"] = json!({"generic": {"enabled": false}, "metadata": {"enabled": false}});
-        values["webhooks"]["matchConditions"] = json!([{"name": "leave-out-kubenova", "expression": "request.resource.group != \"kubenova.io\""}]);
-        values["manager"]["options"]["clientConnectionQPS"] = json!(2000);
-        values["manager"]["options"]["clientConnectionBurst"] = json!(4000);
+        merge(&mut values, serde_yaml::from_str(CAPSULE_RECOMMENDED).context("read capsule-values.yaml")?);
     }
-    values
+    Ok(values)
 }
 
-fn vela_values() -> Value {
-    json!({"admissionWebhooks": {"enabled": false}, "multicluster": {"enabled": false}})
+fn vela_values() -> Result<Value> {
+    let mut values: Value = serde_yaml::from_str(VELA_RECOMMENDED).context("read kubevela-values.yaml")?;
+    merge(&mut values, json!({"admissionWebhooks": {"enabled": false}}));
+    Ok(values)
+}
+
+/// Lays values over others, as Helm does: maps are merged, everything else is replaced.
+fn merge(values: &mut Value, over: Value) {
+    match (values, over) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (key, value) in above {
+                merge(below.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (below, above) => *below = above,
+    }
 }
 
 /// Renders everything into the cache. The caller holds the builder's lock.
@@ -124,7 +137,7 @@ pub fn bake(root: &Path, key: &str, helm: &Path) -> Result<()> {
     let version = pinned_version("capsule", "github.com/projectcapsule/capsule")?;
     prepare(&chart, &version)?;
     for (name, recommended) in [("capsule-recommended.json", true), ("capsule-defaults.json", false)] {
-        let rendered = render(helm, &chart, "capsule", "capsule-system", &capsule_values(recommended), out)?;
+        let rendered = render(helm, &chart, "capsule", "capsule-system", &capsule_values(recommended)?, out)?;
         write_json(&out.join(name), &rendered)?;
     }
 
@@ -132,7 +145,7 @@ pub fn bake(root: &Path, key: &str, helm: &Path) -> Result<()> {
     let chart = out.join("vela-chart");
     copy_tree(&vela.join("charts/vela-core"), &chart)?;
     prepare(&chart, &pinned_version("kubevela", "github.com/oam-dev/kubevela")?)?;
-    let rendered = render(helm, &chart, "vela", "vela-system", &vela_values(), out)?;
+    let rendered = render(helm, &chart, "vela", "vela-system", &vela_values()?, out)?;
     write_json(&out.join("vela.json"), &rendered)?;
 
     let kwok = go::module_dir(&tool_module("kwok"), "sigs.k8s.io/kwok")?;
