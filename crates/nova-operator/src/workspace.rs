@@ -83,13 +83,15 @@ pub fn capsule_problem(tenant: &ValidTenant, capsule: &Row, namespace: &Row, nam
     }
 }
 
-/// Quota of a namespace as the cluster enforces it.
+/// Quota of a namespace as the cluster enforces it; none where nothing is limited, because the API server makes null
+/// of an empty object in a status that is applied, and then refuses the whole.
 pub fn quota(ctx: &Context, namespace: &str) -> Option<NamespaceQuota> {
     let body = ctx.children(ChildKind::ResourceQuota).get(namespace, QUOTA)?.body();
-    Some(NamespaceQuota {
+    let quota = NamespaceQuota {
         hard: shown(&amounts_at(&body, "/status/hard")),
         used: shown(&amounts_at(&body, "/status/used")),
-    })
+    };
+    (quota != NamespaceQuota::default()).then_some(quota)
 }
 
 /// Closes the door to people, then takes the namespace away; `Ok` when it is gone.
