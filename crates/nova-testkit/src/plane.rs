@@ -271,6 +271,11 @@ impl ControlPlane {
         self.ready(component).await
     }
 
+    /// Installs Capsule on a control plane that was started without it, and waits until it answers.
+    pub async fn install_capsule(&self, values: CapsuleValues) -> Result<()> {
+        self.bring_up_capsule(values).await
+    }
+
     fn launch(&self, component: Component, launch: Launch, port: u16) -> Result<()> {
         let log = self.dir.join("logs").join(format!("{component}.log"));
         let process =

@@ -81,7 +81,7 @@ impl ControlPlane {
         self.launch(Component::ApiServer, kubernetes::apiserver(&site, port, self.port("etcd"))?, port)?;
         self.ready(Component::ApiServer).await?;
         self.kubeconfig(&Identity::Admin).await?;
-        tokio::try_join!(self.workers(), self.bring_up_capsule(), self.bring_up_vela())?;
+        tokio::try_join!(self.workers(), self.bring_up_capsule(self.options.capsule), self.bring_up_vela())?;
         Ok(())
     }
 
@@ -127,11 +127,12 @@ impl ControlPlane {
         .await
     }
 
-    async fn bring_up_capsule(&self) -> Result<()> {
-        if self.options.capsule == CapsuleValues::Off {
+    /// Installs Capsule's CRDs and objects and starts it; nothing for [`CapsuleValues::Off`].
+    pub(super) async fn bring_up_capsule(&self, values: CapsuleValues) -> Result<()> {
+        if values == CapsuleValues::Off {
             return Ok(());
         }
-        let recommended = self.options.capsule == CapsuleValues::Recommended;
+        let recommended = values == CapsuleValues::Recommended;
         let admin = self.admin().await?;
         let (namespace, name) = capsule::ACCOUNT;
         let webhook = self.port("webhook");
