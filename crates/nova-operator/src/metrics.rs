@@ -49,12 +49,13 @@ impl Default for Metrics {
         let events = Family::default();
         for kind in Kind::ALL {
             for type_ in ["Normal", "Warning"] {
-                events.get_or_create(&EventLabels { controller: kind.as_str(), kind: type_ });
+                drop(events.get_or_create(&EventLabels { controller: kind.as_str(), kind: type_ }));
             }
         }
         let adapter_errors = Family::default();
         for adapter in ["kubernetes", "capsule"] {
-            adapter_errors.get_or_create(&AdapterLabels { adapter, reason: "BackendUnavailable" });
+            let labels = AdapterLabels { adapter, reason: "BackendUnavailable" };
+            drop(adapter_errors.get_or_create(&labels));
         }
         let in_flight = Gauge::default();
         registry.register_with_unit(
