@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use e2e::{World, eventually, history, quickstart};
+use e2e::{World, eventually, even_quickstart, history};
 use nova_testkit::{Entry, Options};
 
 const CONVERGES: Duration = Duration::from_secs(60);
@@ -17,8 +17,8 @@ async fn the_quickstart_converges_in_any_order_and_is_quiet_afterwards() -> Resu
     println!("control plane up after {:.1?}", world.plane.started_in());
     let begin = world.mark().await?;
 
-    let forward = quickstart("acme")?;
-    let mut backward = quickstart("globex")?;
+    let forward = even_quickstart("acme")?;
+    let mut backward = even_quickstart("globex")?;
     backward.reverse();
     for (order, tenant, documents) in [("in order", "acme", &forward), ("in reverse", "globex", &backward)] {
         let start = Instant::now();
