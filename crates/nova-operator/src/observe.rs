@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::{StreamExt, TryStreamExt, pin_mut};
@@ -43,12 +44,14 @@ impl<K: kube::Resource<DynamicType = ()> + Send + Sync + 'static> Seen for Arc<K
 #[derive(Debug)]
 pub struct Table<T> {
     rows: RwLock<BTreeMap<Place, T>>,
+    /// Version of the latest deletion seen; written only while `rows` is locked.
+    removed: AtomicU64,
     synced: watch::Sender<bool>,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { rows: RwLock::default(), synced: watch::Sender::new(false) }
+        Self { rows: RwLock::default(), removed: AtomicU64::new(0), synced: watch::Sender::new(false) }
     }
 }
 
@@ -92,10 +95,14 @@ impl<T: Seen> Table<T> {
 
     /// Takes in what a watch or a write of ours has shown. Returns what was there before, or `Err` when
     /// this is not newer than what is known: an echo.
+    ///
+    /// What is not known and older than a deletion that was seen may be what was deleted: the answer to a write can
+    /// arrive after the watch has told of the end. A watch brings it again if it is alive.
     pub fn put(&self, at: Place, row: T) -> Result<Option<T>, ()> {
         let mut rows = self.write();
         match rows.get(&at) {
             Some(known) if known.version() >= row.version() => Err(()),
+            None if row.version() <= self.removed.load(Ordering::Relaxed) => Err(()),
             _ => Ok(rows.insert(at, row)),
         }
     }
@@ -103,11 +110,14 @@ impl<T: Seen> Table<T> {
     /// Takes out what was deleted, unless something newer is known by then.
     pub fn remove(&self, at: &Place, version: u64) -> Option<T> {
         let mut rows = self.write();
+        self.removed.fetch_max(version, Ordering::Relaxed);
         if rows.get(at)?.version() > version { None } else { rows.remove(at) }
     }
 
     fn replace(&self, listed: BTreeMap<Place, T>) -> BTreeMap<Place, T> {
-        std::mem::replace(&mut *self.write(), listed)
+        let mut rows = self.write();
+        self.removed.store(0, Ordering::Relaxed);
+        std::mem::replace(&mut *rows, listed)
     }
 
     /// True after the first list.
@@ -337,6 +347,16 @@ mod tests {
         assert_eq!(table.put(place("a"), At(4)), Err(()), "from a stale watch");
         assert_eq!(table.remove(&place("a"), 4), None, "an older incarnation was deleted");
         assert_eq!(table.remove(&place("a"), 6), Some(At(5)));
+    }
+
+    #[test]
+    fn the_late_answer_to_a_write_does_not_bring_back_what_was_deleted() {
+        let table = Table::default();
+        table.put(place("a"), At(5)).unwrap();
+        table.remove(&place("a"), 7);
+        assert_eq!(table.put(place("a"), At(7)), Err(()), "the answer to the write that let it go");
+        assert_eq!(table.put(place("a"), At(6)), Err(()), "the answer to a write before");
+        assert_eq!(table.put(place("a"), At(8)), Ok(None), "a namesake");
     }
 
     #[test]
