@@ -26,11 +26,8 @@ fn cases() -> Result<Vec<Value>> {
 
 fn api(admin: &Client, object: &Value) -> Result<Api<DynamicObject>> {
     let kind = object["kind"].as_str().context("a case without a kind")?;
-    let plural = if kind == "NovaSandbox" {
-        "novasandboxes".to_owned()
-    } else {
-        format!("{}s", kind.to_lowercase())
-    };
+    let plural =
+        if kind == "NovaSandbox" { "novasandboxes".to_owned() } else { format!("{}s", kind.to_lowercase()) };
     Ok(match object["metadata"]["namespace"].as_str() {
         None => any(admin, "kubenova.io", "v1alpha1", kind, &plural),
         Some(namespace) => {
