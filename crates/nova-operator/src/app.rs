@@ -128,7 +128,8 @@ impl Reconcile for NovaApp {
             return Err(Stop::Again(stop::MOMENT));
         }
         deployer_ready(ctx, &namespace)?;
-        let children = app::build(&valid);
+        let told = self.status.as_ref().and_then(|s| s.publish_version.as_deref());
+        let children = app::build(&valid, seen.publish_version.as_deref(), told);
         let app::Children { application } = &children;
         let row = ctx.apply(Kind::App, ConditionType::DeliveryReady, application).await?;
         seen.version = Some(valid.version.clone());

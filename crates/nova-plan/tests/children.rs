@@ -45,7 +45,8 @@ fn tenant_children(tenant: &tenant::ValidTenant) -> Vec<Child> {
 }
 
 fn workspace_children(children: namespace::Children) -> Vec<Child> {
-    let namespace::Children { namespace, manager, limits, network_policies, accounts, bindings, .. } = children;
+    let namespace::Children { namespace, manager, limits, network_policies, accounts, bindings, .. } =
+        children;
     let mut all = vec![namespace, manager, limits];
     all.extend(network_policies);
     all.extend(accounts);
@@ -83,11 +84,7 @@ fn the_sandbox_of_the_quickstart() {
 #[test]
 fn the_app_of_the_quickstart() {
     let app: NovaApp = example("05-app.yaml", "05");
-    let owner = Owner {
-        tenant: Some("acme".into()),
-        project: Some("shop".into()),
-        ..Owner::default()
-    };
+    let owner = Owner { tenant: Some("acme".into()), project: Some("shop".into()), ..Owner::default() };
     let refs = app::References {
         project: &owner,
         max_apps: None,
@@ -95,7 +92,7 @@ fn the_app_of_the_quickstart() {
         component_holder: None,
         definition_exists: true,
     };
-    let children = app::build(&app::validate(&app, &refs).unwrap());
+    let children = app::build(&app::validate(&app, &refs).unwrap(), None, None);
     insta::assert_yaml_snapshot!(children.application.body);
 }
 

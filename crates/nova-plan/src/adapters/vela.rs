@@ -108,7 +108,7 @@ struct Applied {
 pub enum Answer {
     /// Nothing yet for this generation.
     Unseen,
-    /// At work.
+    /// At work; with what keeps it from going on, if anything does.
     Rolling(String),
     /// Everything it made is healthy in its eyes.
     Running,
@@ -203,7 +203,7 @@ fn answer(status: &Status, generation: i64, publish_version: &str) -> Answer {
                 .filter(|s| !s.is_empty() && status.workflow.steps.iter().any(|s| s.phase == "failed"))
             {
                 Some(failed) => Answer::Failed(failed),
-                None => Answer::Rolling(status.phase.clone()),
+                None => Answer::Rolling(not_synced(status)),
             },
         },
     }
@@ -220,6 +220,12 @@ fn settled(status: &Status, publish_version: &str) -> bool {
         app_revision == publish_version
     };
     phase == "succeeded" && current
+}
+
+/// Why Vela cannot go on for now; empty while it can.
+fn not_synced(status: &Status) -> String {
+    let condition = status.conditions.iter().find(|c| c.r#type == "Synced" && c.status == "False");
+    condition.map(|c| c.message.clone()).unwrap_or_default()
 }
 
 /// Vela's message without the wrapping of its template engine, which says nothing to people.

@@ -85,6 +85,9 @@ pub fn judge(app: &Watched<'_>) -> Vec<Problem> {
                 _ if !problems.is_empty() => problems,
                 Answer::Running => behind(app).into_iter().collect(),
                 Answer::Unhealthy(message) => vec![progress(&application, message)],
+                Answer::Rolling(why) if !why.is_empty() => {
+                    vec![progress(&application, &format!("KubeVela cannot roll it out yet: {why}"))]
+                }
                 _ => vec![progress(&application, "KubeVela is rolling it out")],
             }
         }
