@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use e2e::{World, eventually, even_quickstart, history};
+use e2e::{World, even_quickstart, eventually, history};
 use nova_testkit::{Entry, Options};
 
 const CONVERGES: Duration = Duration::from_secs(60);

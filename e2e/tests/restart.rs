@@ -155,7 +155,9 @@ async fn pages_and_logs_tell(operator: &OperatorProcess) -> Result<()> {
     let page = operator.http("/livez").await?;
     ensure!(page.starts_with("HTTP/1.1 200"), "/livez: {page}");
     let page = operator.http("/metrics").await?;
-    for name in ["kubenova_reconcile_seconds_count{", "kubenova_events_total{", "kubenova_adapter_errors_total{"] {
+    for name in
+        ["kubenova_reconcile_seconds_count{", "kubenova_events_total{", "kubenova_adapter_errors_total{"]
+    {
         ensure!(page.contains(name), "/metrics lacks {name}: {page}");
     }
     let lines = operator.lines()?;

@@ -1,0 +1,278 @@
+//! The operator is killed after each of its writes in the quickstart, one run per write: the end is the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::{OperatorProcess, Snapshot, World, any, even_quickstart, eventually, history, is_ready};
+use jiff::Timestamp;
+use nova_testkit::fault_proxy::Write;
+use nova_testkit::{Entry, FaultProxy, Identity, Mark, Options};
+
+const CONVERGES: Duration = Duration::from_secs(60);
+/// Within this after the last object is Ready, the counts of its parents are right too.
+const SETTLES: Duration = Duration::from_secs(15);
+/// After the end is reached, a run waits so long for writes that come late.
+const AFTERMATH: Duration = Duration::from_millis(1200);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_after_any_write_of_the_quickstart_changes_nothing_in_the_end() -> Result<()> {
+    let world = World::start(Options::default()).await?;
+    let proxy = FaultProxy::start(&world.plane, &Identity::operator()).await?;
+    let mut operator = first_start(&world, &proxy).await?;
+
+    let start = Instant::now();
+    let mut runs = Vec::new();
+    let reference = run(&world, &proxy, &mut operator, "ref000", None, None).await?;
+    println!("reference: {} writes, converged after {:.1?}", reference.trace.len(), reference.took);
+    let again = run(&world, &proxy, &mut operator, "ref001", None, Some(&reference.end)).await?;
+    println!("and again: {} writes, converged after {:.1?}", again.trace.len(), again.took);
+    let known: BTreeSet<Signature> =
+        reference.signatures().into_iter().chain(again.signatures()).map(|(s, _)| s).collect();
+    let targets = reference.signatures();
+    let whole = targets.len();
+    let expected = reference.end.clone();
+    runs.extend([reference, again]);
+
+    let mut hit = BTreeSet::new();
+    let mut missed = Vec::new();
+    for (k, (target, _)) in targets.iter().enumerate().map(|(k, target)| (k + 1, target)) {
+        let tenant = format!("kill{k:03}");
+        let run = run(&world, &proxy, &mut operator, &tenant, Some(target), Some(&expected)).await;
+        let run = run.with_context(|| format!("run {k} of {whole}, killed after {target}"))?;
+        println!("{k}/{whole}: {:.1?}, killed after write {} {target}", run.took, run.killed_at);
+        if run.killed_at == 0 {
+            missed.push(target.to_string());
+        } else {
+            hit.insert(target.clone());
+        }
+        runs.push(run);
+    }
+    let slowest = runs.iter().map(|run| run.took).max().unwrap_or_default();
+    println!("{} runs in {:.0?}, the slowest {slowest:.1?}", runs.len(), start.elapsed());
+    let unhit: Vec<String> = known.difference(&hit).map(ToString::to_string).collect();
+    println!("signatures hit / known: {} / {}; not hit: {unhit:#?}", hit.len(), known.len());
+    // A status that the next one overtakes is written or not as time has it; anything else is written in every run.
+    missed.retain(|target| !target.contains("/status"));
+    ensure!(missed.is_empty(), "these writes of the reference did not happen again: {missed:#?}");
+    judge_history(&world, &runs).await
+}
+
+/// A write that can be told from others in every run: method, path with the tenant masked, and which of its kind.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Signature {
+    method: String,
+    path: String,
+    occurrence: usize,
+}
+
+impl std::fmt::Display for Signature {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = self.path.trim_start_matches("/apis/").trim_start_matches("/api/");
+        write!(f, "{} {path} #{}", self.method, self.occurrence)
+    }
+}
+
+struct Run {
+    tenant: String,
+    /// Writes until the kill, or all of them.
+    trace: Vec<Write>,
+    /// Number of the write that killed; zero if none did.
+    killed_at: usize,
+    end: Picture,
+    took: Duration,
+    ended: Timestamp,
+}
+
+impl Run {
+    fn signatures(&self) -> Vec<(Signature, usize)> {
+        let mut seen: BTreeMap<(String, String), usize> = BTreeMap::new();
+        let signature = |write: &Write| {
+            let path = write.resource().replace(&self.tenant, "TENANT");
+            let occurrence = seen.entry((write.method.clone(), path.clone())).or_default();
+            *occurrence += 1;
+            (Signature { method: write.method.clone(), path, occurrence: *occurrence }, write.number)
+        };
+        self.trace.iter().map(signature).collect()
+    }
+}
+
+/// What a run ends with: the tenant with everything in it, and its plan.
+#[derive(Clone)]
+struct Picture {
+    tenant: Snapshot,
+    plan: serde_json::Value,
+}
+
+async fn picture(world: &World, tenant: &str) -> Result<Picture> {
+    let plans = any(&world.admin, "kubenova.io", "v1alpha1", "NovaPlan", "novaplans");
+    let plan = plans.get(&plan_of(tenant)).await?;
+    ensure!(is_ready(&plan), "the plan is not ready");
+    let plan = plan.data["status"]["usedBy"].to_string() + &format!("{:?}", plan.metadata.finalizers);
+    Ok(Picture { tenant: world.snapshot(tenant).await?, plan: plan.replace(tenant, "TENANT").into() })
+}
+
+/// Every run has a plan of its own, so that its writes are in every run too.
+fn plan_of(tenant: &str) -> String {
+    format!("plan-{tenant}")
+}
+
+/// The operator's first start in a new cluster, killed after each write about the cluster itself.
+async fn first_start(world: &World, proxy: &FaultProxy) -> Result<OperatorProcess> {
+    for kills in 0..5 {
+        proxy.reset();
+        let operator = world.spawn_operator(proxy.kubeconfig())?;
+        proxy.kill_after(1, operator.pid())?;
+        let mut since_ready = None;
+        let outlived = loop {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            if proxy.has_killed() {
+                break false;
+            }
+            if since_ready.is_none()
+                && operator.http("/readyz").await.is_ok_and(|a| a.starts_with("HTTP/1.1 200"))
+            {
+                since_ready = Some(Instant::now());
+            }
+            if since_ready.is_some_and(|at| at.elapsed() > Duration::from_secs(2)) {
+                break true;
+            }
+        };
+        if outlived {
+            let clusters = any(&world.admin, "kubenova.io", "v1alpha1", "NovaCluster", "novaclusters");
+            ensure!(
+                is_ready(&clusters.get("local").await?),
+                "NovaCluster local is not ready after {kills} kills"
+            );
+            println!("first start: killed after each of its {kills} writes, then nothing was left to write");
+            proxy.reset();
+            return Ok(operator);
+        }
+        println!("first start: killed after {}", proxy.writes().last().map_or("?", Write::resource));
+        operator.ended(Duration::from_secs(2)).await?;
+    }
+    anyhow::bail!("the first start has more than five writes")
+}
+
+/// Applies the quickstart for a new tenant, kills the operator after `target` and starts it again, and waits for the end.
+async fn run(
+    world: &World,
+    proxy: &FaultProxy,
+    operator: &mut OperatorProcess,
+    tenant: &str,
+    target: Option<&Signature>,
+    expected: Option<&Picture>,
+) -> Result<Run> {
+    let start = Instant::now();
+    let documents: Vec<String> =
+        even_quickstart(tenant)?.iter().map(|text| text.replace("starter", &plan_of(tenant))).collect();
+    proxy.reset();
+    if let Some(target) = target {
+        let path = target.path.replace("TENANT", tenant);
+        proxy.kill_at(&target.method, &path, target.occurrence, operator.pid())?;
+    }
+    let as_expected = || as_expected(world, tenant, expected);
+    let converged = async {
+        world.apply_until_accepted(&documents, CONVERGES).await?;
+        world.ready(tenant, CONVERGES).await?;
+        let end = as_expected().await?;
+        // Counts of parents follow a moment later, and their writes are to be killed after, too.
+        let quiet = Instant::now();
+        while !proxy.has_killed() && quiet.elapsed() < AFTERMATH && (target.is_some() || expected.is_none()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        anyhow::Ok(end)
+    };
+    let killed = async {
+        while !proxy.has_killed() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::pin!(converged);
+    let before_kill = tokio::select! {
+        biased;
+        () = killed => None,
+        end = &mut converged => Some(end?),
+    };
+    let trace = proxy.writes();
+    let (end, killed_at) = if let Some(end) = before_kill {
+        (end, 0)
+    } else {
+        let killed_at = trace.iter().find(|write| !write.delivered).map_or(0, |write| write.number);
+        proxy.reset();
+        operator.ended(Duration::from_secs(2)).await?;
+        *operator = world.operator_with(proxy.kubeconfig()).await?;
+        converged.await?;
+        (as_expected().await?, killed_at)
+    };
+    let (end, trace) = match expected {
+        None => (picture(world, tenant).await?, proxy.writes()),
+        Some(_) => (end, trace),
+    };
+    Ok(Run {
+        tenant: tenant.to_owned(),
+        trace,
+        killed_at,
+        end,
+        took: start.elapsed(),
+        ended: Timestamp::now(),
+    })
+}
+
+/// Waits until a tenant and its plan look as expected, if something is expected, and tells how they look.
+async fn as_expected(world: &World, tenant: &str, expected: Option<&Picture>) -> Result<Picture> {
+    eventually("the end is as expected", SETTLES, async || {
+        let now = picture(world, tenant).await.map_err(|e| format!("{e:#}"))?;
+        let Some(expected) = expected else { return Ok(now) };
+        let mut differences = expected.tenant.differences(&now.tenant);
+        if expected.plan != now.plan {
+            differences.push(format!("the plan differs: {} {}", expected.plan, now.plan));
+        }
+        if differences.is_empty() { Ok(now) } else { Err(differences.join("\n")) }
+    })
+    .await
+}
+
+/// Over the whole audit log: what must hold in every run, at every moment of it.
+async fn judge_history(world: &World, runs: &[Run]) -> Result<()> {
+    world.plane.audit().settle().await;
+    let entries = world.plane.audit().since(Mark::default())?;
+    let done = history::done_by_operator(&entries);
+    let of = |tenant: &str| -> Vec<&Entry> {
+        done.iter().copied().filter(|w| history::tenant_of(w) == Some(tenant)).collect()
+    };
+    let reference = of(&runs[0].tenant);
+    let created = history::creates(&reference, &runs[0].tenant);
+    let mut problems = Vec::new();
+    let (mut most, mut total) = (0, 0);
+    for run in runs {
+        let writes = of(&run.tenant);
+        most = most.max(writes.len());
+        total += writes.len();
+        let mut found = history::before_the_finalizer(&writes);
+        found.extend(history::let_in_too_early(&writes));
+        found.extend(writes.iter().filter(|w| w.verb.starts_with("delete")).map(|w| w.summary()));
+        let here = history::creates(&writes, &run.tenant);
+        if here != created {
+            found.push(format!("creates differ: {here:?} instead of {created:?}"));
+        }
+        if writes.len() > 3 * reference.len() {
+            found.push(format!("{} writes instead of {}", writes.len(), reference.len()));
+        }
+        let late = |w: &&&Entry| w.received.is_some_and(|at| at.duration_since(run.ended).as_secs() >= 3);
+        found.extend(writes.iter().filter(late).map(|w| format!("long after its run: {}", w.summary())));
+        problems.extend(found.into_iter().map(|problem| format!("{}: {problem}", run.tenant)));
+    }
+    println!(
+        "audit log of {} runs: {} objects created once each per run; writes per run: {} in the reference, {:.1} on \
+         average, {most} at most",
+        runs.len(),
+        created.len(),
+        reference.len(),
+        f64::from(u32::try_from(total)?) / f64::from(u32::try_from(runs.len())?),
+    );
+    ensure!(problems.is_empty(), "{problems:#?}");
+    let twice: Vec<_> = created.iter().filter(|(_, count)| **count != 1).collect();
+    ensure!(twice.is_empty(), "created more than once: {twice:?}");
+    Ok(())
+}
