@@ -278,7 +278,7 @@ pub async fn every_child_is_repaired_and_what_others_add_is_kept(world: &World) 
     let capsule = targets.iter().find(|t| t.kind == ChildKind::CapsuleTenant).context("no Capsule Tenant")?;
     match capsule.api.delete(&capsule.name, &DeleteParams::default()).await {
         Err(kube::Error::Api(status)) => {
-            println!("| Capsule Tenant deleted | refused: {} | |", status.message)
+            println!("| Capsule Tenant deleted | refused: {} | |", status.message);
         }
         other => bail!("Capsule let its Tenant be deleted: {other:?}"),
     }

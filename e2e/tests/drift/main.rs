@@ -17,7 +17,7 @@ const REPAIR: Duration = Duration::from_secs(2);
 /// How long nothing may be written after a repair.
 const QUIET: Duration = Duration::from_secs(5);
 /// For everything that is not measured.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Successful writes of the operator since `mark`, those of status and events aside.
 async fn child_writes(world: &World, mark: Mark) -> Result<Vec<Entry>> {

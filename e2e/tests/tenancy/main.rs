@@ -14,7 +14,7 @@ use kube::core::GroupVersionKind;
 use nova_testkit::Options;
 
 /// For everything that is awaited.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Objects of a kind in a namespace.
 fn within(client: &Client, version: &str, kind: &str, plural: &str, namespace: &str) -> Api<DynamicObject> {
