@@ -227,7 +227,8 @@ fn capsule_problem(ctx: &Context, tenant: &ValidTenant, row: &Row) -> Option<Pro
     let status = capsule::status(&live);
     let generation = live.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
     let home = ctx.children(ChildKind::Namespace).get("", &tenant.name.home())?;
-    match (status.tenant(generation), status.namespace(&tenant.name.home(), home.uid())) {
+    let taken_in = status.namespace(&tenant.name.home(), home.uid(), home.created());
+    match (status.tenant(generation), taken_in) {
         (Answer::Ready, Answer::Ready) => None,
         (Answer::Failed(words), _) | (_, Answer::Failed(words)) => {
             Some(problem(Reason::BackendUnavailable, &words).code(Code::Kn503))

@@ -1,5 +1,6 @@
 //! Capsule's `Tenant` (`capsule.clastix.io/v1beta2`, source: Capsule 0.14.0 CRDs). No I/O.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -75,12 +76,13 @@ pub struct TenantStatus {
 }
 
 #[derive(Debug, Clone, Default, Deserialize, PartialEq)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct Condition {
     r#type: String,
     status: String,
     reason: String,
     message: String,
+    last_transition_time: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize, PartialEq)]
@@ -118,14 +120,23 @@ impl TenantStatus {
         answer(&self.conditions)
     }
 
-    /// One namespace: it counts only under the UID that Capsule has on its list.
+    /// One namespace, by its UID. Capsule finds its own entries by name: where a namespace was made anew before Capsule
+    /// saw the end of the old one, the entry keeps the old UID for good. It counts then from the moment that Capsule
+    /// turned it Ready after the new one was `created`.
     #[must_use]
-    pub fn namespace(&self, name: &str, uid: &str) -> Answer {
-        match self.spaces.iter().find(|s| s.name == name && s.uid == uid) {
-            Some(space) => answer(&space.conditions),
-            None => Answer::Pending,
+    pub fn namespace(&self, name: &str, uid: &str, created: Option<Timestamp>) -> Answer {
+        match self.spaces.iter().find(|s| s.name == name) {
+            Some(space) if space.uid == uid => answer(&space.conditions),
+            Some(space) if turned_ready_since(&space.conditions, created) => Answer::Ready,
+            _ => Answer::Pending,
         }
     }
+}
+
+fn turned_ready_since(conditions: &[Condition], created: Option<Timestamp>) -> bool {
+    let ready = conditions.iter().find(|c| c.r#type == "Ready" && c.status == "True");
+    let since = ready.and_then(|c| c.last_transition_time.parse::<Timestamp>().ok());
+    since.zip(created).is_some_and(|(since, created)| since >= created)
 }
 
 fn answer(conditions: &[Condition]) -> Answer {
@@ -177,8 +188,21 @@ mod tests {
         let status = status(&live);
         assert_eq!(status.tenant(2), Answer::Ready);
         assert_eq!(status.tenant(3), Answer::Pending);
-        assert_eq!(status.namespace("tn-a", "1"), Answer::Ready);
-        assert_eq!(status.namespace("tn-a", "2"), Answer::Pending);
+        assert_eq!(status.namespace("tn-a", "1", None), Answer::Ready);
+        assert_eq!(status.namespace("tn-a", "2", None), Answer::Pending);
+    }
+
+    #[test]
+    fn an_entry_that_kept_the_old_uid_counts_once_it_turned_ready_again() {
+        let made: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+        let told = |ready: &str, since: &str| {
+            let condition = json!({"type": "Ready", "status": ready, "lastTransitionTime": since});
+            let live = json!({"status": {"spaces": [{"name": "tn-a", "uid": "old", "conditions": [condition]}]}});
+            status(&live).namespace("tn-a", "new", Some(made))
+        };
+        assert_eq!(told("True", "2026-11-21T09:59:59Z"), Answer::Pending, "that was the old one");
+        assert_eq!(told("False", "2026-11-21T10:00:01Z"), Answer::Pending, "the old one is going");
+        assert_eq!(told("True", "2026-11-21T10:00:01Z"), Answer::Ready);
     }
 
     #[test]
