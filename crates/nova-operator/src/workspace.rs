@@ -94,8 +94,8 @@ pub fn quota(ctx: &Context, namespace: &str) -> Option<NamespaceQuota> {
     (quota != NamespaceQuota::default()).then_some(quota)
 }
 
-/// Closes the door to people.
-pub async fn close(ctx: &Context, namespace: &str, owner_uid: &str) -> Result<(), Stop> {
+/// Closes the door to people, then takes the namespace away; `Ok` when it is gone.
+pub async fn remove(ctx: &Context, namespace: &str, owner_uid: &str) -> Result<(), Stop> {
     for cluster_role in [role::PROJECT_OWNER, role::PROJECT_DEV, role::APP_READER, role::SANDBOX_EDITOR] {
         let at = ChildRef {
             kind: ChildKind::RoleBinding,
@@ -106,11 +106,6 @@ pub async fn close(ctx: &Context, namespace: &str, owner_uid: &str) -> Result<()
             ctx.remove(&at, owner_uid).await?;
         }
     }
-    Ok(())
-}
-
-/// Takes the namespace away; `Ok` when it is gone.
-pub async fn remove(ctx: &Context, namespace: &str, owner_uid: &str) -> Result<(), Stop> {
     let at = ChildRef { kind: ChildKind::Namespace, namespace: String::new(), name: namespace.to_owned() };
     ctx.remove(&at, owner_uid).await
 }
