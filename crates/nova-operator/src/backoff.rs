@@ -39,6 +39,11 @@ impl Backoff {
         nominal * u32::try_from(percent).unwrap_or(100) / 100
     }
 
+    /// Failures in a row so far.
+    pub fn count(&self, key: &Key) -> u32 {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied().unwrap_or(0)
+    }
+
     /// Forgets the failures of an object.
     pub fn reset(&self, key: &Key) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);

@@ -15,6 +15,7 @@ use nova_plan::names::{LOCAL_CLUSTER, label};
 use serde_json::json;
 
 use crate::context::{CALL_TIMEOUT, Context, Tabled};
+use crate::key::Key;
 use crate::reconcile::Reconcile;
 use crate::stop::{self, Stop};
 
@@ -42,7 +43,7 @@ impl Reconcile for NovaCluster {
         let silent = ctx.backends.vela_silent.load(Ordering::Relaxed);
         seen.vela = Backend {
             installed: ctx.installed(vela::CRD),
-            unavailable: silent.then(|| "it does not act on Applications".to_owned()),
+            unavailable: silent.then(|| "Applications wait for it and it does not act".to_owned()),
             advice: None,
         };
         match seen.outcome() {
@@ -84,17 +85,22 @@ async fn probe_capsule(ctx: &Context) {
     }
 }
 
-/// Makes the object that stands for this cluster, where the platform team has not.
-pub async fn create_local(ctx: &Context) -> Result<(), kube::Error> {
+/// Makes the object that stands for this cluster where it is absent: tenants without a plan of their own depend
+/// on it, and the probe of a backend that is away is driven by it.
+pub async fn create_local(ctx: &Context) {
     if ctx.tables.clusters.get("", LOCAL_CLUSTER).is_some() {
-        return Ok(());
+        return;
     }
     let mut local = NovaCluster::new(LOCAL_CLUSTER, NovaClusterSpec::default());
     local.metadata.labels =
         Some([(label::MANAGED_BY.to_owned(), nova_plan::names::MANAGED_BY.to_owned())].into());
     let api: Api<NovaCluster> = Api::all(ctx.client.clone());
-    match api.create(&PostParams::default(), &local).await {
-        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
-        other => other.map(drop),
-    }
+    let error = match tokio::time::timeout(CALL_TIMEOUT, api.create(&PostParams::default(), &local)).await {
+        Ok(Ok(_)) => return,
+        Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer in time".to_owned(),
+    };
+    tracing::warn!(error, "NovaCluster local could not be created; it is tried again");
+    ctx.queue.add_after(Key::cluster(), PROBE);
 }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::key::{Key, Kind};
 use crate::metrics::Metrics;
-use crate::observe::{Row, Seen, Table};
+use crate::observe::{Change, Row, Seen, Table};
 use crate::queue::{Lane, Queue};
 
 /// Longest wait for one answer of the API server. kube has no read timeout of its own.
@@ -74,6 +74,9 @@ pub trait Tabled: nova_api::NovaKind {
     /// Its table.
     fn table(tables: &Tables) -> &Arc<Table<Arc<Self>>>;
 
+    /// Tells those whom a change of it concerns.
+    fn route(ctx: &Context, change: &Change<'_, Arc<Self>>);
+
     /// The key of an object.
     fn key(&self) -> Key {
         Key::new(Self::KEY, &self.namespace().unwrap_or_default(), &self.name_any())
@@ -81,24 +84,28 @@ pub trait Tabled: nova_api::NovaKind {
 }
 
 macro_rules! tabled {
-    ($($type:ident, $kind:ident, $field:ident;)+) => {$(
+    ($($type:ident, $kind:ident, $field:ident, $route:ident;)+) => {$(
         impl Tabled for $type {
             const KEY: Kind = Kind::$kind;
 
             fn table(tables: &Tables) -> &Arc<Table<Arc<Self>>> {
                 &tables.$field
             }
+
+            fn route(ctx: &Context, change: &Change<'_, Arc<Self>>) {
+                ctx.$route(change);
+            }
         }
     )+};
 }
 
 tabled! {
-    NovaCluster, Cluster, clusters;
-    NovaPlan, Plan, plans;
-    NovaTenant, Tenant, tenants;
-    NovaProject, Project, projects;
-    NovaSandbox, Sandbox, sandboxes;
-    NovaApp, App, apps;
+    NovaCluster, Cluster, clusters, route_cluster;
+    NovaPlan, Plan, plans, route_plan;
+    NovaTenant, Tenant, tenants, route_tenant;
+    NovaProject, Project, projects, route_project;
+    NovaSandbox, Sandbox, sandboxes, route_sandbox;
+    NovaApp, App, apps, route_app;
 }
 
 /// What all controllers share.
@@ -168,7 +175,8 @@ impl Context {
     pub fn capsule_is_away(&self, words: &str) {
         let mut capsule = self.backends.capsule.lock().unwrap_or_else(PoisonError::into_inner);
         let news = capsule.is_none();
-        *capsule = Some(nova_api::conditions::clip(words, 500));
+        // The first words stay: others for each webhook and try would make every status change all the time.
+        capsule.get_or_insert_with(|| nova_api::conditions::clip(words, 500));
         drop(capsule);
         if news {
             tracing::warn!(adapter = capsule::COMPONENT, words, "capsule does not answer");

@@ -13,6 +13,7 @@ mod plan;
 mod project;
 mod prune;
 mod queue;
+mod quota;
 mod reconcile;
 mod report;
 mod routes;

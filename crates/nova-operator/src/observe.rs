@@ -86,6 +86,16 @@ impl<T: Seen> Table<T> {
         range.map(|(_, row)| row.clone()).collect()
     }
 
+    /// Cluster-scoped objects whose name begins with `prefix`, with their names.
+    #[must_use]
+    pub fn named(&self, prefix: &str) -> Vec<(String, T)> {
+        let rows = self.read();
+        let range = rows
+            .range((String::new(), prefix.to_owned())..)
+            .take_while(|((namespace, name), _)| namespace.is_empty() && name.starts_with(prefix));
+        range.map(|((_, name), row)| (name.clone(), row.clone())).collect()
+    }
+
     /// How many objects a namespace has.
     #[must_use]
     pub fn count(&self, namespace: &str) -> usize {

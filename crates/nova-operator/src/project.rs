@@ -41,32 +41,42 @@ impl Reconcile for NovaProject {
         ctx.hold(self).await?;
         let children = project::build(&valid, capsule.uid());
         let namespace = workspace::apply(ctx, Kind::Project, &valid.owner.uid, children).await?;
-        match workspace::capsule_problem(&tenant, &capsule, &namespace, &valid.namespace) {
-            Some(problem) => Err(problem.into()),
-            None => Ok(()),
-        }
+        let problems: Vec<_> = workspace::share_problem(ctx, &valid.namespace, self.spec.quotas.as_ref())
+            .into_iter()
+            .chain(workspace::capsule_problem(&tenant, &capsule, &namespace, &valid.namespace))
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(Stop::Problems(problems)) }
     }
 
     async fn cleanup(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
         look(ctx, self, seen);
         let Some(namespace) = namespace_of(self) else { return Ok(()) };
-        let apps: Vec<NovaApp> = ctx.inside(&namespace).await?;
-        if let (Some(first), DeletionPolicy::Block) = (apps.first(), self.spec.deletion_policy) {
-            let object = format!("NovaApp {namespace}/{}", first.name_any());
-            let message =
-                format!("the project still has apps: {}, and its deletionPolicy is Block", names(&apps));
-            let fix = format!(
-                "delete them, or set spec.deletionPolicy of NovaProject {} to Cascade",
-                self.name_any()
-            );
-            return Err(blocked(object, message, fix).into());
-        }
-        ctx.cascade(&apps).await?;
-        ctx.applications_gone(&namespace).await?;
-        workspace::remove(ctx, &namespace, &self.uid().unwrap_or_default()).await
+        let uid = self.uid().unwrap_or_default();
+        empty(ctx, self, &namespace).await?;
+        workspace::close(ctx, &namespace, &uid).await?;
+        // Somebody may have written an app between the look and the closing of the door.
+        empty(ctx, self, &namespace).await?;
+        workspace::remove(ctx, &namespace, &uid).await
     }
 
     fn judge(&self, _: &Context, seen: &Seen, outcome: &Outcome, now: Timestamp) -> NovaProjectStatus {
         project::status(self, seen, outcome, now)
     }
+}
+
+/// Block refuses while there are apps; Cascade deletes them. `Ok` when they and their Applications are gone.
+async fn empty(ctx: &Context, project: &NovaProject, namespace: &str) -> Result<(), Stop> {
+    let apps: Vec<NovaApp> = ctx.inside(namespace).await?;
+    if let (Some(first), DeletionPolicy::Block) = (apps.first(), project.spec.deletion_policy) {
+        let object = format!("NovaApp {namespace}/{}", first.name_any());
+        let message =
+            format!("the project still has apps: {}, and its deletionPolicy is Block", names(&apps));
+        let fix = format!(
+            "delete them, or set spec.deletionPolicy of NovaProject {} to Cascade",
+            project.name_any()
+        );
+        return Err(blocked(object, message, fix).into());
+    }
+    ctx.cascade(&apps).await?;
+    ctx.applications_gone(namespace).await
 }

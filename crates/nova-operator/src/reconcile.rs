@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use nova_api::NovaStatus;
-use nova_plan::Outcome;
+use nova_api::conditions::{Code, ConditionType, Reason};
+use nova_plan::{Outcome, Problem};
 
 use crate::context::{Context, Tabled};
 use crate::key::Key;
@@ -15,6 +16,8 @@ use crate::stop::Stop;
 const WHILE_IN_PROGRESS: Duration = Duration::from_secs(5);
 /// Looks again at everything, for the same reason. Costs no request where nothing differs.
 const RESYNC: Duration = Duration::from_secs(600);
+/// So many races in a row are bad luck; more are a fault.
+const RACES: u32 = 5;
 
 /// What a kind has to say; the pass itself is the same for all.
 pub trait Reconcile: Tabled {
@@ -44,18 +47,17 @@ pub async fn pass<K: Reconcile>(ctx: &Context, key: &Key) -> &'static str {
         return "gone";
     }
     let mut seen = K::Seen::default();
-    let result = if deleting {
+    let result = if deleting && definition_goes::<K>(ctx) {
+        Err(kept_for_definition::<K>().into())
+    } else if deleting {
         match object.cleanup(ctx, &mut seen).await {
-            Ok(()) => {
-                ctx.backoff.reset(key);
-                return match ctx.release(object.as_ref()).await {
-                    Ok(()) => "deleted",
-                    Err(_) => {
-                        ctx.queue.add_after(key.clone(), ctx.backoff.failed(key));
-                        "retry"
-                    }
-                };
-            }
+            Ok(()) => match ctx.release(object.as_ref()).await {
+                Ok(()) => {
+                    ctx.backoff.reset(key);
+                    return "deleted";
+                }
+                Err(stop) => Err(stop),
+            },
             Err(stop) => Err(stop),
         }
     } else {
@@ -65,10 +67,11 @@ pub async fn pass<K: Reconcile>(ctx: &Context, key: &Key) -> &'static str {
         Ok(()) => Outcome::Applied,
         Err(Stop::Problem(problem)) => Outcome::Stopped(vec![*problem]),
         Err(Stop::Problems(problems)) => Outcome::Stopped(problems),
-        Err(Stop::Again(moment)) => {
+        Err(Stop::Again(moment)) if ctx.backoff.count(key) < RACES => {
             ctx.queue.add_after(key.clone(), ctx.backoff.again(key, moment));
             return "again";
         }
+        Err(Stop::Again(_)) => Outcome::from(lasting_race::<K>(key)),
     };
     tell(ctx, key, object.as_ref(), &seen, &outcome).await
 }
@@ -84,6 +87,11 @@ async fn tell<K: Reconcile>(
     let Some(object) = K::table(&ctx.tables).get(&key.namespace, &key.name) else { return "gone" };
     if object.meta().uid != was.meta().uid {
         return "gone";
+    }
+    // An edit or a deletion came in meanwhile. What was found holds for the earlier generation only, and the edit
+    // has queued the object already.
+    if object.meta().generation != was.meta().generation {
+        return "overtaken";
     }
     let status = object.judge(ctx, seen, outcome, ctx.status_time());
     let before = object.status().map(|s| s.core().clone());
@@ -109,7 +117,7 @@ async fn tell<K: Reconcile>(
             ctx.backoff.reset(key);
             (RESYNC, "stalled")
         }
-        Outcome::Stopped(problems) if problems.iter().all(nova_plan::Problem::is_progress) => {
+        Outcome::Stopped(problems) if problems.iter().all(Problem::is_progress) => {
             ctx.backoff.reset(key);
             (WHILE_IN_PROGRESS, "progress")
         }
@@ -117,6 +125,34 @@ async fn tell<K: Reconcile>(
     };
     ctx.queue.add_after(key.clone(), delay);
     word
+}
+
+/// The kind's own definition is on its way out: that is not a wish to delete what each object stands for.
+fn definition_goes<K: Reconcile>(ctx: &Context) -> bool {
+    ctx.tables.crds.get("", &definition::<K>()).is_some_and(|row| row.deleting())
+}
+
+fn definition<K: Reconcile>() -> String {
+    format!("{}.{}", K::plural(&()), K::group(&()))
+}
+
+fn kept_for_definition<K: Reconcile>() -> Problem {
+    let object = format!("CustomResourceDefinition {}", definition::<K>());
+    let message = "it is being deleted, and nothing is taken down for that";
+    let fix = format!(
+        "to give up what the object stands for without taking it down, remove the finalizer {}; to take it down, \
+         restore the definition from a backup and delete the object",
+        K::finalizer().unwrap_or_default()
+    );
+    crate::cleanup::blocked(object, message.to_owned(), fix)
+}
+
+/// A race that does not pass is a fault, and is told.
+fn lasting_race<K: Reconcile>(key: &Key) -> Problem {
+    let message = "another writer is faster time and again, or a kind it needs cannot be listed";
+    Problem::new(ConditionType::Ready, Reason::BackendUnavailable, format!("{} {}", K::KIND, key.name), message)
+        .code(Code::Kn503)
+        .fix("see the operator's log for watches and requests that fail: kubectl -n kubenova-system logs deployment/kubenova-operator")
 }
 
 /// Times a pass and counts it.

@@ -25,7 +25,7 @@ fn lane(listed: bool) -> Lane {
 }
 
 /// What a controller reads besides status has changed: spec, deletion, finalizers.
-fn asked_anew<K: NovaKind>(old: Option<&Arc<K>>, new: Option<&Arc<K>>) -> bool {
+pub fn asked_anew<K: NovaKind>(old: Option<&Arc<K>>, new: Option<&Arc<K>>) -> bool {
     let (Some(old), Some(new)) = (old, new) else { return true };
     old.meta().generation != new.meta().generation
         || old.meta().deletion_timestamp.is_some() != new.meta().deletion_timestamp.is_some()
@@ -58,8 +58,11 @@ impl Context {
     pub fn route_cluster(&self, change: &Change<'_, Arc<NovaCluster>>) {
         self.route_self(change);
         if asked_anew(change.old, change.new) {
-            self.add_all(&self.tables.tenants.all(), Lane::Background);
             self.add_all(&self.tables.plans.all(), Lane::Background);
+            for tenant in self.tables.tenants.all() {
+                self.queue.add(tenant.key(), lane(change.listed));
+                self.add_workspaces(&format!("tn-{}", tenant.name_any()), |_| true);
+            }
         }
     }
 
@@ -213,6 +216,13 @@ impl Context {
         if told_anew {
             let home = format!("tn-{name}");
             self.add_workspaces(&home, |ready| !ready);
+            // The others too may have got bad news; while namespaces come and go that is rare, and can wait a moment.
+            for project in self.tables.projects.within(&home, "") {
+                self.queue.add_after(project.key(), COUNTS);
+            }
+            for sandbox in self.tables.sandboxes.within(&home, "") {
+                self.queue.add_after(sandbox.key(), COUNTS);
+            }
         }
     }
 

@@ -95,15 +95,19 @@ impl Operator {
             {
                 self.ctx.tables.definitions.synced().await;
             }
-            if let Err(error) = crate::cluster::create_local(&self.ctx).await {
-                tracing::warn!(%error, "NovaCluster local could not be created; it can be applied by hand");
-            }
+            crate::cluster::create_local(&self.ctx).await;
             self.ready.store(true, Ordering::Relaxed);
             tracing::info!(queued = self.ctx.queue.depth(), "every kind is listed; work begins");
             let mut look = tokio::time::interval(Duration::from_secs(1));
             loop {
-                look.tick().await;
-                optional.start(&self.ctx, &mut watching);
+                tokio::select! {
+                    _ = look.tick() => optional.start(&self.ctx, &mut watching),
+                    // A watch goes on for ever; one that ends has panicked, and without it decisions would be blind.
+                    ended = watching.join_next() => {
+                        tracing::error!(?ended, "a watch has ended; the operator stops, to be started anew");
+                        return;
+                    }
+                }
             }
         };
         let mut passes = JoinSet::new();
@@ -192,7 +196,10 @@ async fn one(ctx: &Context, key: &Key, mark: fn(&tracing::Span)) {
 
 async fn dispatch(ctx: &Context, key: &Key) {
     match key.kind {
-        Kind::Cluster => measured::<NovaCluster>(ctx, key).await,
+        Kind::Cluster => {
+            crate::cluster::create_local(ctx).await;
+            measured::<NovaCluster>(ctx, key).await;
+        }
         Kind::Plan => measured::<NovaPlan>(ctx, key).await,
         Kind::Tenant => measured::<NovaTenant>(ctx, key).await,
         Kind::Project => measured::<NovaProject>(ctx, key).await,

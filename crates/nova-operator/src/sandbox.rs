@@ -39,16 +39,19 @@ impl Reconcile for NovaSandbox {
         ctx.hold(self).await?;
         let children = sandbox::build(&valid, capsule.uid());
         let namespace = workspace::apply(ctx, Kind::Sandbox, &valid.owner.uid, children).await?;
-        match workspace::capsule_problem(&tenant, &capsule, &namespace, &valid.namespace) {
-            Some(problem) => Err(problem.into()),
-            None => Ok(()),
-        }
+        let problems: Vec<_> = workspace::share_problem(ctx, &valid.namespace, self.spec.quotas.as_ref())
+            .into_iter()
+            .chain(workspace::capsule_problem(&tenant, &capsule, &namespace, &valid.namespace))
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(Stop::Problems(problems)) }
     }
 
     async fn cleanup(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
         look(ctx, self, seen);
         let Some(namespace) = namespace_of(self) else { return Ok(()) };
-        workspace::remove(ctx, &namespace, &self.uid().unwrap_or_default()).await
+        let uid = self.uid().unwrap_or_default();
+        workspace::close(ctx, &namespace, &uid).await?;
+        workspace::remove(ctx, &namespace, &uid).await
     }
 
     fn judge(&self, _: &Context, seen: &Seen, outcome: &Outcome, now: Timestamp) -> NovaSandboxStatus {

@@ -10,8 +10,9 @@ use nova_api::conditions::ConditionType;
 use serde_json::json;
 
 use crate::context::{CALL_TIMEOUT, Context, Tabled};
-use crate::observe::place_of;
-use crate::stop::{self, Doing, Stop};
+use crate::observe::{Change, place_of};
+use crate::routes::asked_anew;
+use crate::stop::{self, Doing, MOMENT, Stop};
 
 impl Context {
     /// The time as a status has it: whole seconds, so that what is written reads back the same.
@@ -45,8 +46,8 @@ impl Context {
         let name = object.name_any();
         let patch = Patch::Apply(&body);
         let answer = tokio::time::timeout(CALL_TIMEOUT, api.patch_status(&name, &params, &patch)).await;
-        self.taken_in::<K>(object, answer)?;
-        Ok(true)
+        // Where it is gone, so is the need for a status.
+        self.taken_in::<K>(object, answer).map(|_| true)
     }
 
     /// Puts our finalizer on, if it is not.
@@ -56,7 +57,8 @@ impl Context {
             return Ok(());
         }
         let finalizers = object.finalizers().iter().cloned().chain([finalizer.to_owned()]).collect();
-        self.set_finalizers(object, finalizers).await
+        // Nothing may be made for an object that is gone: nobody would take it away again.
+        if self.set_finalizers(object, finalizers).await? { Ok(()) } else { Err(Stop::Again(MOMENT)) }
     }
 
     /// Takes our finalizer off; the API server then deletes the object.
@@ -66,11 +68,11 @@ impl Context {
             return Ok(());
         }
         let finalizers = object.finalizers().iter().filter(|f| *f != finalizer).cloned().collect();
-        self.set_finalizers(object, finalizers).await
+        self.set_finalizers(object, finalizers).await.map(drop)
     }
 
     /// The list is written as a whole, under the version it was read at: other finalizers are never lost.
-    async fn set_finalizers<K: Tabled>(&self, object: &K, finalizers: Vec<String>) -> Result<(), Stop> {
+    async fn set_finalizers<K: Tabled>(&self, object: &K, finalizers: Vec<String>) -> Result<bool, Stop> {
         let patch = json!({"metadata": {
             "finalizers": finalizers,
             "uid": object.uid(),
@@ -85,25 +87,32 @@ impl Context {
         self.taken_in::<K>(object, answer)
     }
 
-    /// Takes the answer to a write into the table.
+    /// Takes the answer to a write into the table; false when the object is gone.
+    ///
+    /// The answer may hold an edit that was made just before the write, and the watch will take both for an echo;
+    /// so what was edited is told from here.
     fn taken_in<K: Tabled>(
         &self,
         object: &K,
         answer: Result<Result<DynamicObject, kube::Error>, tokio::time::error::Elapsed>,
-    ) -> Result<(), Stop> {
+    ) -> Result<bool, Stop> {
         let what = format!("{} {}", K::KIND, object.name_any());
         let doing = Doing { stage: ConditionType::Ready, object: &what };
         match answer {
             Err(_) => Err(stop::timed_out(doing)),
-            // It is gone, and with it the need for the write.
-            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
+            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(false),
             Ok(Err(error)) => Err(self.failed(&error, doing)),
             Ok(Ok(mut written)) => {
                 written.metadata.managed_fields = None;
                 if let Ok(written) = written.try_parse::<K>() {
-                    let _ = K::table(&self.tables).put(place_of(&written), Arc::new(written));
+                    let (at, new) = (place_of(&written), Arc::new(written));
+                    if let Ok(Some(old)) = K::table(&self.tables).put(at.clone(), new.clone())
+                        && asked_anew(Some(&old), Some(&new))
+                    {
+                        K::route(self, &Change { at: &at, old: Some(&old), new: Some(&new), listed: false });
+                    }
                 }
-                Ok(())
+                Ok(true)
             }
         }
     }

@@ -9,10 +9,8 @@ use nova_api::conditions::{Code, ConditionType, Reason};
 use nova_api::v1alpha1::{DeletionPolicy, NovaApp, NovaProject, NovaSandbox, NovaTenant, NovaTenantStatus};
 use nova_plan::adapters::capsule::{self, Answer};
 use nova_plan::child::{Child, ChildKind, ChildRef, Ownership, ownership};
-use nova_plan::division::{Hard, Member, divide};
-use nova_plan::names::{LOCAL_CLUSTER, QUOTA, TenantName, binding_name, role};
-use nova_plan::namespace::{Place, amounts_at, hard};
-use nova_plan::tenant::{self, References, Seen, ValidTenant, plan_in_force, unknown_default_plan};
+use nova_plan::names::{LOCAL_CLUSTER, TenantName, binding_name, role};
+use nova_plan::tenant::{self, References, Seen, ValidTenant, plan_in_force};
 use nova_plan::{Outcome, Problem, cluster};
 use serde_json::{Value, json};
 
@@ -20,6 +18,7 @@ use crate::cleanup::{DELETING, blocked, names};
 use crate::context::{CALL_TIMEOUT, Context};
 use crate::key::Kind;
 use crate::observe::Row;
+use crate::quota;
 use crate::reconcile::Reconcile;
 use crate::stop::{self, Doing, Stop};
 
@@ -37,61 +36,7 @@ pub fn valid(ctx: &Context, tenant: &NovaTenant) -> Result<ValidTenant, Problem>
         cluster: cluster.as_deref(),
         dev_group_holder: holder.and_then(|t| t.metadata.name.as_deref()),
     };
-    if let Some(plan) = unknown_default_plan(tenant, &refs) {
-        tracing::warn!(plan, "the cluster's default plan does not exist; the tenant has no quota");
-    }
     tenant::validate(tenant, &refs)
-}
-
-/// Something a tenant has a namespace for.
-struct Workspace {
-    namespace: String,
-    uid: String,
-    own: Hard,
-    age: (Option<Timestamp>, String),
-}
-
-fn workspaces(ctx: &Context, name: &TenantName) -> Vec<Workspace> {
-    use nova_plan::names::{ProjectName, SandboxName};
-    let home = name.home();
-    let projects = ctx.tables.projects.within(&home, "").into_iter().filter_map(|p| {
-        let namespace = name.app_namespace(&ProjectName::parse(&p.name_any()).ok()?);
-        let age = (p.creation_timestamp().map(|c| c.0), namespace.clone());
-        Some(Workspace { namespace, uid: p.uid()?, own: hard(p.spec.quotas.as_ref()), age })
-    });
-    let sandboxes = ctx.tables.sandboxes.within(&home, "").into_iter().filter_map(|s| {
-        let namespace = name.sandbox_namespace(&SandboxName::parse(&s.name_any()).ok()?);
-        let age = (s.creation_timestamp().map(|c| c.0), namespace.clone());
-        Some(Workspace { namespace, uid: s.uid()?, own: hard(s.spec.quotas.as_ref()), age })
-    });
-    let mut all: Vec<Workspace> = projects.chain(sandboxes).collect();
-    all.sort_by(|a, b| a.age.cmp(&b.age));
-    all
-}
-
-/// Everything that holds, or is to hold, a share of the tenant's quota.
-fn members(ctx: &Context, name: &TenantName) -> Vec<Member> {
-    let share = |namespace: &str, own: Hard, writable: bool| {
-        let quota = ctx.children(ChildKind::ResourceQuota).get(namespace, QUOTA).map(|row| row.body());
-        let quota = quota.unwrap_or_default();
-        Member {
-            namespace: namespace.to_owned(),
-            own,
-            asked: amounts_at(&quota, "/spec/hard"),
-            enforced: amounts_at(&quota, "/status/hard"),
-            used: amounts_at(&quota, "/status/used"),
-            writable,
-        }
-    };
-    let mut members = Vec::new();
-    for workspace in workspaces(ctx, name) {
-        let namespace = ctx.children(ChildKind::Namespace).get("", &workspace.namespace);
-        let Some(row) = namespace.filter(|row| row.owner_uid() == Some(&workspace.uid)) else { continue };
-        let manager = binding_name(role::NAMESPACE_MANAGER);
-        let bound = ctx.children(ChildKind::RoleBinding).get(&workspace.namespace, &manager).is_some();
-        members.push(share(&workspace.namespace, workspace.own, bound && !row.deleting()));
-    }
-    members
 }
 
 impl Reconcile for NovaTenant {
@@ -100,6 +45,7 @@ impl Reconcile for NovaTenant {
     async fn attempt(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
         count(ctx, self, seen);
         let tenant = valid(ctx, self)?;
+        warn_of_default_plan(ctx, self, &tenant).await;
         seen.plan.clone_from(&tenant.plan);
         seen.total.clone_from(&tenant.quota);
         if !ctx.installed(capsule::CRD) {
@@ -112,7 +58,7 @@ impl Reconcile for NovaTenant {
         let row =
             ctx.apply(Kind::Tenant, ConditionType::TenantSynced, &tenant::capsule(&tenant, true)).await?;
         apply_children(ctx, tenant::build(&tenant, row.uid())).await?;
-        let mut problems = divide_quota(ctx, &tenant, seen).await?;
+        let mut problems = quota::divide_plan(ctx, &tenant, seen).await?;
         problems.extend(capsule_problem(ctx, &tenant, &row));
         if problems.is_empty() { Ok(()) } else { Err(Stop::Problems(problems)) }
     }
@@ -138,6 +84,17 @@ impl Reconcile for NovaTenant {
 
     fn judge(&self, _: &Context, seen: &Seen, outcome: &Outcome, now: Timestamp) -> NovaTenantStatus {
         tenant::status(self, seen, outcome, now)
+    }
+}
+
+/// A new tenant goes on without the cluster's default plan where that does not exist, which somebody should hear of.
+async fn warn_of_default_plan(ctx: &Context, tenant: &NovaTenant, valid: &ValidTenant) {
+    let first = tenant.status.as_ref().is_none_or(|s| s.core.observed_generation.unwrap_or(-1) < 0);
+    if let (Some(plan), true) = (&valid.missing_default_plan, first) {
+        let note = format!(
+            "the cluster's default plan {plan:?} does not exist: the tenant has no quota until it does"
+        );
+        ctx.publish(tenant, "Warning", Reason::DependencyMissing.as_str(), &note).await;
     }
 }
 
@@ -179,34 +136,6 @@ async fn apply_children(ctx: &Context, children: tenant::Children) -> Result<(),
     Ok(())
 }
 
-/// Writes the next step of the division; what does not fit is told, not an error.
-async fn divide_quota(ctx: &Context, tenant: &ValidTenant, seen: &mut Seen) -> Result<Vec<Problem>, Stop> {
-    let members = members(ctx, &tenant.name);
-    let division = divide(&tenant.quota, &members);
-    let mut problems = Vec::new();
-    // Told is what was written, not what was meant to be.
-    let mut allocated: Vec<Hard> = members.iter().filter(|m| !m.writable).map(|m| m.asked.clone()).collect();
-    for member in members.iter().filter(|m| m.writable) {
-        let place = Place { namespace: &member.namespace, owner: &tenant.owner };
-        let quota = place.quota(&division.next[&member.namespace]);
-        match ctx.apply(Kind::Tenant, ConditionType::NamespacesReady, &quota).await {
-            Ok(row) => allocated.push(amounts_at(&row.body(), "/spec/hard")),
-            // One namespace in trouble does not hold up the others.
-            Err(Stop::Problem(problem)) => {
-                allocated.push(member.asked.clone());
-                problems.push(*problem);
-            }
-            Err(stop) => return Err(stop),
-        }
-    }
-    seen.allocated = allocated;
-    seen.used = members.into_iter().map(|m| m.used).collect();
-    if problems.is_empty() {
-        problems = division.problems();
-    }
-    Ok(problems)
-}
-
 /// What Capsule says of the tenant and of its home namespace.
 fn capsule_problem(ctx: &Context, tenant: &ValidTenant, row: &Row) -> Option<Problem> {
     let at = tenant::capsule_ref(tenant.name.as_str());
@@ -237,7 +166,7 @@ fn capsule_problem(ctx: &Context, tenant: &ValidTenant, row: &Row) -> Option<Pro
     }
 }
 
-/// Block refuses while anything is inside; Cascade deletes apps first, then projects and sandboxes.
+/// Block refuses while anything is inside; Cascade deletes sandboxes, and apps first, then projects.
 async fn empty(ctx: &Context, tenant: &NovaTenant, name: &TenantName) -> Result<(), Stop> {
     let home = name.home();
     let projects: Vec<NovaProject> = ctx.inside(&home).await?;
@@ -255,6 +184,8 @@ async fn empty(ctx: &Context, tenant: &NovaTenant, name: &TenantName) -> Result<
         let fix = format!("delete them, or set spec.deletionPolicy of NovaTenant {name} to Cascade");
         return Err(blocked(first, message, fix).into());
     }
+    // No app is in a sandbox, so these go at the same time as what is in order below.
+    let sandboxes_gone = ctx.cascade(&sandboxes).await;
     for project in &projects {
         let namespace = format!("{home}-app-{}", project.name_any());
         let apps: Vec<NovaApp> = ctx.inside(&namespace).await?;
@@ -262,7 +193,7 @@ async fn empty(ctx: &Context, tenant: &NovaTenant, name: &TenantName) -> Result<
         ctx.applications_gone(&namespace).await?;
     }
     ctx.cascade(&projects).await?;
-    ctx.cascade(&sandboxes).await
+    sandboxes_gone
 }
 
 /// Takes the protection off, then deletes the Capsule tenant: the last step, when nothing is in it any more.

@@ -7,6 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::{DeserializeGuard, GroupVersionKind, PartialObjectMeta, ResourceExt, TypeMeta};
 use kube::runtime::watcher::Config;
+use nova_api::v1alpha1::{NovaApp, NovaCluster, NovaPlan, NovaProject, NovaSandbox, NovaTenant};
 use nova_plan::adapters::workload::health;
 use nova_plan::adapters::{capsule, vela};
 use nova_plan::app::Leaf;
@@ -40,12 +41,12 @@ const OPTIONAL: [(ChildKind, &str); 2] =
 
 /// Starts what can be watched from the start.
 pub fn start(ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
-    nova(ctx, tasks, |ctx, change| ctx.route_cluster(change));
-    nova(ctx, tasks, |ctx, change| ctx.route_plan(change));
-    nova(ctx, tasks, |ctx, change| ctx.route_tenant(change));
-    nova(ctx, tasks, |ctx, change| ctx.route_project(change));
-    nova(ctx, tasks, |ctx, change| ctx.route_sandbox(change));
-    nova(ctx, tasks, |ctx, change| ctx.route_app(change));
+    nova::<NovaCluster>(ctx, tasks);
+    nova::<NovaPlan>(ctx, tasks);
+    nova::<NovaTenant>(ctx, tasks);
+    nova::<NovaProject>(ctx, tasks);
+    nova::<NovaSandbox>(ctx, tasks);
+    nova::<NovaApp>(ctx, tasks);
     for kind in ChildKind::ALL {
         if !OPTIONAL.iter().any(|(optional, _)| *optional == kind) {
             child(ctx, tasks, kind);
@@ -61,7 +62,7 @@ pub fn start(ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
 }
 
 /// A Nova kind. One object that does not parse is logged and left out; it does not stop the others.
-fn nova<K: Tabled>(ctx: &Arc<Context>, tasks: &mut JoinSet<()>, route: fn(&Context, &Change<'_, Arc<K>>)) {
+fn nova<K: Tabled>(ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
     let project = |guard: DeserializeGuard<K>| match guard.0 {
         Ok(mut object) => {
             object.meta_mut().managed_fields = None;
@@ -83,7 +84,7 @@ fn nova<K: Tabled>(ctx: &Arc<Context>, tasks: &mut JoinSet<()>, route: fn(&Conte
     let api: Api<DeserializeGuard<K>> = Api::all(ctx.client.clone());
     let metrics = ctx.metrics.clone();
     tasks.spawn(watch(K::KIND, api, everything(), table, metrics, project, move |change| {
-        route(&ctx, &change)
+        K::route(&ctx, &change)
     }));
 }
 

@@ -1,12 +1,13 @@
 //! What projects and sandboxes share: a namespace of a tenant, filled in the right order, emptied in the reverse.
 
-use nova_api::conditions::{Code, ConditionType, Reason};
-use nova_api::v1alpha1::{NamespaceQuota, NovaTenant};
+use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
+use nova_api::v1alpha1::{NamespaceQuota, NovaTenant, Quotas};
 use nova_plan::Problem;
 use nova_plan::adapters::capsule::{self, Answer};
 use nova_plan::child::{Child, ChildKind, ChildRef};
 use nova_plan::names::{QUOTA, binding_name, role};
-use nova_plan::namespace::{Children, amounts_at, shown};
+use nova_plan::namespace::{Children, amounts_at, hard, shown};
+use nova_plan::quantity::Amount;
 use nova_plan::tenant::{ValidTenant, capsule_ref};
 
 use crate::context::Context;
@@ -83,6 +84,39 @@ pub fn capsule_problem(tenant: &ValidTenant, capsule: &Row, namespace: &Row, nam
     }
 }
 
+/// What every container needs: a namespace with none of it runs nothing.
+const NEEDED: [&str; 3] = ["pods", "requests.cpu", "requests.memory"];
+/// Shares move within moments when a workspace comes or goes; what lasts longer is a lack.
+const MOVING: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// A share that is smaller than the workspace's own `quotas`, or nothing at all.
+pub fn share_problem(ctx: &Context, namespace: &str, own: Option<&Quotas>) -> Option<Problem> {
+    let row = ctx.children(ChildKind::ResourceQuota).get(namespace, QUOTA)?;
+    let asked = amounts_at(&row.body(), "/spec/hard");
+    let own = hard(own);
+    let short = own.iter().find(|(key, wanted)| asked.get(*key).is_some_and(|got| got < *wanted));
+    let none =
+        || NEEDED.iter().find(|key| !own.contains_key(**key) && asked.get(**key) == Some(&Amount::ZERO));
+    let message = match short {
+        Some((key, wanted)) => {
+            format!("it has {} of {key}, not the {wanted} that spec.quotas asks for", asked[key])
+        }
+        None => format!("nothing of {} is left for it of the tenant's plan", none()?),
+    };
+    let object = format!("ResourceQuota {namespace}/{QUOTA}");
+    let stage = ConditionType::NamespacesReady;
+    if row.seen_at().elapsed() < MOVING {
+        return Some(Problem::progress(stage, object, message));
+    }
+    let fix = "lower spec.quotas of this or of another project or sandbox of the tenant, or move the tenant to a larger plan";
+    Some(
+        Problem::new(stage, Reason::QuotaExceeded, object, message)
+            .code(Code::Kn429)
+            .class(BlockerClass::User)
+            .fix(fix),
+    )
+}
+
 /// Quota of a namespace as the cluster enforces it; none where nothing is limited, because the API server makes null
 /// of an empty object in a status that is applied, and then refuses the whole.
 pub fn quota(ctx: &Context, namespace: &str) -> Option<NamespaceQuota> {
@@ -94,8 +128,8 @@ pub fn quota(ctx: &Context, namespace: &str) -> Option<NamespaceQuota> {
     (quota != NamespaceQuota::default()).then_some(quota)
 }
 
-/// Closes the door to people, then takes the namespace away; `Ok` when it is gone.
-pub async fn remove(ctx: &Context, namespace: &str, owner_uid: &str) -> Result<(), Stop> {
+/// Closes the door to people.
+pub async fn close(ctx: &Context, namespace: &str, owner_uid: &str) -> Result<(), Stop> {
     for cluster_role in [role::PROJECT_OWNER, role::PROJECT_DEV, role::APP_READER, role::SANDBOX_EDITOR] {
         let at = ChildRef {
             kind: ChildKind::RoleBinding,
@@ -106,6 +140,11 @@ pub async fn remove(ctx: &Context, namespace: &str, owner_uid: &str) -> Result<(
             ctx.remove(&at, owner_uid).await?;
         }
     }
+    Ok(())
+}
+
+/// Takes the namespace away; `Ok` when it is gone.
+pub async fn remove(ctx: &Context, namespace: &str, owner_uid: &str) -> Result<(), Stop> {
     let at = ChildRef { kind: ChildKind::Namespace, namespace: String::new(), name: namespace.to_owned() };
     ctx.remove(&at, owner_uid).await
 }

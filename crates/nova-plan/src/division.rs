@@ -32,7 +32,9 @@ pub struct Member {
 }
 
 impl Member {
-    fn held(&self, key: &str) -> Amount {
+    /// What it may use of a resource: what its quota asks for, or what is still enforced.
+    #[must_use]
+    pub fn held(&self, key: &str) -> Amount {
         amount(&self.asked, key).max(amount(&self.enforced, key))
     }
 }

@@ -1,4 +1,5 @@
 //! What the quickstart is turned into, child by child, and what holds for every child of any object.
+#![allow(clippy::unwrap_used, reason = "only tests are in here, their steps among them")]
 
 use std::path::Path;
 

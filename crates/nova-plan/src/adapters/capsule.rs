@@ -197,7 +197,8 @@ mod tests {
         let made: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
         let told = |ready: &str, since: &str| {
             let condition = json!({"type": "Ready", "status": ready, "lastTransitionTime": since});
-            let live = json!({"status": {"spaces": [{"name": "tn-a", "uid": "old", "conditions": [condition]}]}});
+            let live =
+                json!({"status": {"spaces": [{"name": "tn-a", "uid": "old", "conditions": [condition]}]}});
             status(&live).namespace("tn-a", "new", Some(made))
         };
         assert_eq!(told("True", "2026-11-21T09:59:59Z"), Answer::Pending, "that was the old one");

@@ -7,7 +7,7 @@ use crate::child::Owner;
 use crate::names::ProjectName;
 use crate::namespace::ContainerLimits;
 use crate::problem::Problem;
-use crate::tenant::ValidTenant;
+use crate::tenant::{ValidTenant, check_subject, refused};
 
 /// What a project refers to.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,9 @@ pub fn validate<'a>(project: &NovaProject, refs: References<'a>) -> Result<Valid
     let me = format!("NovaProject {}/{given}", refs.tenant.name.home());
     let name = ProjectName::parse(given).map_err(|invalid| Problem::invalid(stage, &me, invalid))?;
     too_many(&me, "projects", refs.tenant.max_projects, refs.older)?;
+    for access in &project.spec.access {
+        check_subject(&access.subject()).map_err(|why| refused(stage, &me, "spec.access", &why))?;
+    }
     let limits = refs.tenant.container_limits(project.spec.limits.as_ref());
     if let Some(contradiction) = limits.contradiction() {
         return Err(Problem::invalid(stage, &me, contradiction).fix("change spec.limits of the project"));

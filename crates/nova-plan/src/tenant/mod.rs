@@ -6,7 +6,8 @@ mod validate;
 
 pub use build::{Children, build, capsule, capsule_ref};
 pub use status::{Seen, status};
-pub use validate::{References, ValidTenant, plan_in_force, unknown_default_plan, validate};
+pub use validate::{References, ValidTenant, plan_in_force, validate};
+pub(crate) use validate::{check_subject, refused};
 
 use nova_api::conditions::ConditionType;
 

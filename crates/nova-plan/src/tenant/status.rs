@@ -5,7 +5,7 @@ use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
 use nova_api::v1alpha1::{NovaTenant, NovaTenantStatus, TenantQuota};
 
 use super::STAGES;
-use crate::division::{Division, Hard, Shortfall, sum};
+use crate::division::{Division, Hard, Member, Shortfall, sum};
 use crate::names::TenantName;
 use crate::namespace::shown;
 use crate::problem::Problem;
@@ -74,6 +74,36 @@ impl Division {
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         self.shortfalls.iter().map(Shortfall::problem).collect()
+    }
+}
+
+impl Division {
+    /// Shares that are smaller than they should be, because others still hold the rest.
+    #[must_use]
+    pub fn unsettled(&self, members: &[Member]) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for member in members.iter().filter(|m| m.writable) {
+            let (next, target) = (&self.next[&member.namespace], &self.target[&member.namespace]);
+            let Some((key, wanted)) = target.iter().find(|(key, wanted)| next[*key] < **wanted) else {
+                continue;
+            };
+            let object = format!("ResourceQuota {}/{}", member.namespace, crate::names::QUOTA);
+            let message = format!("{} of its {wanted} of {key}; other namespaces hold the rest", next[key]);
+            problems.push(if self.moving(members, key) {
+                Problem::progress(ConditionType::NamespacesReady, object, message)
+            } else {
+                Problem::new(ConditionType::NamespacesReady, Reason::QuotaExceeded, object, message)
+                    .code(Code::Kn429)
+                    .class(BlockerClass::User)
+                    .fix("it grows when other namespaces of the tenant use less; or move the tenant to a larger plan")
+            });
+        }
+        problems
+    }
+
+    /// A namespace that is to shrink has not been seen to have shrunk yet.
+    fn moving(&self, members: &[Member], key: &str) -> bool {
+        members.iter().any(|m| self.next[&m.namespace].get(key).is_some_and(|next| *next < m.held(key)))
     }
 }
 

@@ -1,11 +1,11 @@
 //! From a `NovaTenant` and what it refers to, to a tenant that can be built. Pure.
 
 use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
-use nova_api::v1alpha1::{Isolation, Limits, NovaCluster, NovaPlan, NovaTenant, Subject};
+use nova_api::v1alpha1::{Isolation, Limits, NovaCluster, NovaPlan, NovaTenant, Subject, SubjectKind};
 
 use crate::child::Owner;
 use crate::division::Hard;
-use crate::names::TenantName;
+use crate::names::{LOCAL_CLUSTER, TenantName};
 use crate::namespace::{ContainerLimits, hard};
 use crate::problem::Problem;
 
@@ -33,6 +33,8 @@ pub struct ValidTenant {
     pub dev_group: String,
     /// Name of the plan in force.
     pub plan: Option<String>,
+    /// The default plan that the cluster names and that does not exist.
+    pub missing_default_plan: Option<String>,
     /// The plan's quota with the tenant's own replacements.
     pub quota: Hard,
     /// Limits of plan and tenant, the more general first.
@@ -94,7 +96,19 @@ pub fn validate(tenant: &NovaTenant, refs: &References<'_>) -> Result<ValidTenan
             "create the plan, or set spec.plan of {me} to one of those that `kubectl get novaplans` lists"
         )));
     }
+    default_plan(tenant, refs, stage)?;
+    for owner in &tenant.spec.owners {
+        check_subject(owner).map_err(|why| refused(stage, &me, "spec.owners", &why))?;
+    }
     let dev_group = tenant.spec.dev_group.clone().unwrap_or_else(|| name.default_dev_group());
+    if dev_group.starts_with("system:") {
+        return Err(refused(
+            stage,
+            &me,
+            "spec.devGroup",
+            "names that begin with system: are Kubernetes' own",
+        ));
+    }
     if let Some(holder) = refs.dev_group_holder {
         return Err(Problem::new(
             stage,
@@ -128,6 +142,7 @@ pub fn validate(tenant: &NovaTenant, refs: &References<'_>) -> Result<ValidTenan
         owners: tenant.spec.owners.clone(),
         dev_group,
         plan: refs.plan.and(plan_name).map(|(plan, _)| plan.to_owned()),
+        missing_default_plan: plan_name.filter(|_| refs.plan.is_none()).map(|(plan, _)| plan.to_owned()),
         quota,
         limits,
         isolation: tenant.spec.isolation(),
@@ -140,11 +155,93 @@ pub fn validate(tenant: &NovaTenant, refs: &References<'_>) -> Result<ValidTenan
     })
 }
 
-/// The default plan that the cluster names and that does not exist, for a warning.
-#[must_use]
-pub fn unknown_default_plan<'a>(tenant: &'a NovaTenant, refs: &References<'a>) -> Option<&'a str> {
-    match plan_in_force(tenant, refs.cluster) {
-        Some((plan, false)) if refs.plan.is_none() => Some(plan),
-        _ => None,
+/// A tenant that has been under a default plan keeps its quota while that plan, or the object that names it, is away:
+/// no quota at all would be the wrong answer to a slip of the pen.
+fn default_plan(tenant: &NovaTenant, refs: &References<'_>, stage: ConditionType) -> Result<(), Problem> {
+    if tenant.spec.plan.is_some() || refs.plan.is_some() {
+        return Ok(());
+    }
+    let object = format!("NovaCluster {LOCAL_CLUSTER}");
+    let Some(cluster) = refs.cluster else {
+        return Err(Problem::missing(stage, object, "it does not exist; nothing was changed")
+            .fix("none needed; the operator creates it"));
+    };
+    let was = tenant.status.as_ref().and_then(|s| s.plan.as_deref());
+    match (&cluster.spec.default_plan, was) {
+        (Some(plan), Some(was)) => {
+            let message =
+                format!("its default plan {plan:?} does not exist; the tenant stays as it was under {was:?}");
+            Err(Problem::missing(stage, object, message)
+                .fix(format!("create NovaPlan {plan}, or correct spec.defaultPlan of {LOCAL_CLUSTER}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A subject that must not get rights, in words. The definitions refuse it too; this is the second lock.
+pub(crate) fn check_subject(subject: &Subject) -> Result<(), String> {
+    if subject.name.starts_with("system:") {
+        return Err(format!("{:?}: names that begin with system: are Kubernetes' own", subject.name));
+    }
+    let parts =
+        subject.name.split_once(':').map(|(namespace, name)| !namespace.is_empty() && !name.is_empty());
+    if subject.kind == SubjectKind::ServiceAccount && parts != Some(true) {
+        return Err(format!("{:?}: a ServiceAccount is named <namespace>:<name>", subject.name));
+    }
+    Ok(())
+}
+
+/// A subject that must not get rights, as a problem.
+pub(crate) fn refused(stage: ConditionType, me: &str, field: &str, why: &str) -> Problem {
+    Problem::invalid(stage, me, format!("{field}: {why}"))
+        .code(Code::Kn403)
+        .fix(format!("correct {field} of {me}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nova_api::v1alpha1::{NovaClusterSpec, NovaTenantSpec, NovaTenantStatus};
+
+    fn tenant() -> NovaTenant {
+        NovaTenant::new("acme", NovaTenantSpec::default())
+    }
+
+    fn cluster(plan: Option<&str>) -> NovaCluster {
+        let spec = NovaClusterSpec { default_plan: plan.map(str::to_owned), ..NovaClusterSpec::default() };
+        NovaCluster::new("local", spec)
+    }
+
+    #[test]
+    fn a_slip_in_the_default_plan_takes_no_quota_away() {
+        let cluster = cluster(Some("typo"));
+        let refs = References { cluster: Some(&cluster), ..References::default() };
+        let fresh = validate(&tenant(), &refs).unwrap();
+        assert_eq!(
+            fresh.missing_default_plan.as_deref(),
+            Some("typo"),
+            "a new tenant goes on, with a warning"
+        );
+        let mut under_a_plan = tenant();
+        under_a_plan.status =
+            Some(NovaTenantStatus { plan: Some("gold".into()), ..NovaTenantStatus::default() });
+        assert_eq!(validate(&under_a_plan, &refs).unwrap_err().reason, Reason::DependencyMissing);
+        let without = References::default();
+        assert_eq!(validate(&tenant(), &without).unwrap_err().object, "NovaCluster local");
+    }
+
+    #[test]
+    fn nobody_of_kubernetes_own_becomes_an_owner_whatever_the_definition_let_through() {
+        let cluster = cluster(None);
+        let refs = References { cluster: Some(&cluster), ..References::default() };
+        for (kind, name) in [
+            (SubjectKind::Group, "system:authenticated"),
+            (SubjectKind::ServiceAccount, "no-namespace"),
+            (SubjectKind::ServiceAccount, ":x"),
+        ] {
+            let mut bad = tenant();
+            bad.spec.owners = vec![Subject { kind, name: name.to_owned() }];
+            assert_eq!(validate(&bad, &refs).unwrap_err().code, Some(Code::Kn403), "{name}");
+        }
     }
 }
