@@ -186,8 +186,6 @@ async fn empty(ctx: &Context, tenant: &NovaTenant, name: &TenantName) -> Result<
     }
     // No app is in a sandbox, so these go at the same time as what is in order below.
     let sandboxes_gone = ctx.cascade(&sandboxes).await;
-    // No app is in a sandbox, so these go at the same time as what is in order below.
-    let sandboxes_gone = ctx.cascade(&sandboxes).await;
     for project in &projects {
         let namespace = format!("{home}-app-{}", project.name_any());
         let apps: Vec<NovaApp> = ctx.inside(&namespace).await?;
