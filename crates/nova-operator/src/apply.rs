@@ -1,5 +1,6 @@
 //! The one place where children are written: server-side apply, only when something differs, only on what is ours.
 
+use jiff::Timestamp;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
 use nova_plan::Problem;
@@ -135,7 +136,8 @@ impl Context {
     fn just_bound(&self, at: &ChildRef) -> bool {
         let binding =
             self.children(ChildKind::RoleBinding).get(&at.namespace, &binding_name(role::NAMESPACE_MANAGER));
-        let age = binding.and_then(|row| row.created()).map(|at| self.now().duration_since(at).as_secs());
+        let age =
+            binding.and_then(|row| row.created()).map(|at| Timestamp::now().duration_since(at).as_secs());
         age.is_some_and(|seconds| seconds < 5)
     }
 

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::context::{CALL_TIMEOUT, Context, Tabled};
 use crate::key::Key;
+use crate::observe::Row;
 use crate::reconcile::Reconcile;
 use crate::stop::{self, Stop};
 
@@ -34,7 +35,7 @@ impl Reconcile for NovaCluster {
             }
             ctx.queue.add_after(self.key(), if wait.is_zero() { PROBE } else { wait });
         }
-        let webhooks: Vec<_> = ctx.tables.webhooks.all().iter().map(|row| row.body()).collect();
+        let webhooks: Vec<_> = ctx.tables.webhooks.all().iter().map(Row::body).collect();
         seen.capsule = Backend {
             installed: ctx.installed(capsule::CRD),
             unavailable: ctx.backends.capsule_words(),
@@ -71,7 +72,7 @@ async fn probe_capsule(ctx: &Context) {
     };
     let name = namespace.body()["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let api: Api<Namespace> = Api::all(ctx.client.clone());
-    let patch = json!({"metadata": {"annotations": {"kubenova.io/probe": ctx.now().to_string()}}});
+    let patch = json!({"metadata": {"annotations": {"kubenova.io/probe": Timestamp::now().to_string()}}});
     let params = PatchParams::default().dry_run();
     let patch = Patch::Merge(&patch);
     let silent = |error: &kube::Error| match error {

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
@@ -129,12 +128,6 @@ pub struct Context {
 }
 
 impl Context {
-    /// The time.
-    #[must_use]
-    pub fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-
     /// Dynamic API for a child.
     #[must_use]
     pub fn api(&self, at: &ChildRef) -> Api<DynamicObject> {

@@ -1,7 +1,7 @@
 //! One work queue for all kinds: a key is worked on once at a time, edits come before background work, and
 //! tenants take turns. No I/O but the clock.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ struct Inner {
     running: HashSet<Key>,
     /// Keys that were added while they were worked on.
     again: HashMap<Key, Lane>,
-    delayed: BTreeMap<(Instant, Key), ()>,
+    delayed: BTreeSet<(Instant, Key)>,
     due: HashMap<Key, Instant>,
     turn: u32,
     closed: bool,
@@ -103,7 +103,7 @@ impl Inner {
     }
 
     fn pop(&mut self, now: Instant) -> Option<Key> {
-        while let Some(((at, key), ())) = self.delayed.first_key_value().map(|(k, ())| (k.clone(), ())) {
+        while let Some((at, key)) = self.delayed.first().cloned() {
             if at > now {
                 break;
             }
@@ -145,7 +145,7 @@ impl Queue {
             None => {}
         }
         inner.due.insert(key.clone(), at);
-        inner.delayed.insert((at, key), ());
+        inner.delayed.insert((at, key));
         drop(inner);
         self.wake.notify_one();
     }
@@ -173,7 +173,7 @@ impl Queue {
                 if let Some(key) = inner.pop(Instant::now()) {
                     return Some(key);
                 }
-                inner.delayed.first_key_value().map(|((at, _), ())| *at)
+                inner.delayed.first().map(|(at, _)| *at)
             };
             match next_due {
                 Some(at) => tokio::select! {
@@ -275,13 +275,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_for_later_comes_later_or_when_flushed() {
         let queue = Queue::default();
-        queue.add_after(app("a", "late"), Duration::from_secs(60));
+        queue.add_after(app("a", "late"), Duration::from_mins(1));
         queue.add_after(app("a", "late"), Duration::from_secs(90));
         let start = Instant::now();
         queue.next().await.unwrap();
         assert_eq!(start.elapsed().as_secs(), 60);
         queue.done(&app("a", "late"));
-        queue.add_after(app("a", "late"), Duration::from_secs(60));
+        queue.add_after(app("a", "late"), Duration::from_mins(1));
         queue.flush();
         queue.next().await.unwrap();
         assert_eq!(start.elapsed().as_secs(), 60);

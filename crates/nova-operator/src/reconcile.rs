@@ -10,12 +10,13 @@ use nova_plan::{Outcome, Problem};
 
 use crate::context::{Context, Tabled};
 use crate::key::Key;
+use crate::status::status_time;
 use crate::stop::Stop;
 
 /// Looks again at work in progress, in case the event that ends it got lost.
 const WHILE_IN_PROGRESS: Duration = Duration::from_secs(5);
 /// Looks again at everything, for the same reason. Costs no request where nothing differs.
-const RESYNC: Duration = Duration::from_secs(600);
+const RESYNC: Duration = Duration::from_mins(10);
 /// So many races in a row are bad luck; more are a fault.
 const RACES: u32 = 5;
 
@@ -93,7 +94,7 @@ async fn tell<K: Reconcile>(
     if object.meta().generation != was.meta().generation {
         return "overtaken";
     }
-    let status = object.judge(ctx, seen, outcome, ctx.status_time());
+    let status = object.judge(ctx, seen, outcome, status_time());
     let before = object.status().map(|s| s.core().clone());
     match ctx.write_status(object.as_ref(), &status).await {
         Ok(true) => ctx.report(object.as_ref(), before.as_ref(), status.core()).await,

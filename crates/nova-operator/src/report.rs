@@ -1,5 +1,6 @@
 //! Events: only when an object gets into trouble or out of it, one for each such change.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -64,7 +65,7 @@ impl Context {
                 ..ObjectMeta::default()
             },
             action: Some("Reconcile".into()),
-            event_time: Some(MicroTime(self.now())),
+            event_time: Some(MicroTime(Timestamp::now())),
             note: Some(note.to_owned()),
             reason: Some(reason.to_owned()),
             regarding: Some(ObjectReference {
@@ -97,16 +98,15 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
     use nova_api::NovaKind;
     use nova_api::conditions::Code;
     use nova_api::v1alpha1::{NovaProject, NovaProjectSpec};
     use nova_plan::{Outcome, Problem, project, verdict};
 
-    fn core(outcome: Outcome) -> CoreStatus {
+    fn core(outcome: &Outcome) -> CoreStatus {
         let project = NovaProject::new("shop", NovaProjectSpec::default());
         assert!(project.status().is_none());
-        verdict::core(&project, project::STAGES, &outcome, Timestamp::UNIX_EPOCH)
+        verdict::core(&project, project::STAGES, outcome, Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -119,10 +119,10 @@ mod tests {
     #[test]
     fn only_trouble_and_its_end_are_told() {
         let stage = ConditionType::DependenciesMet;
-        let ready = core(Outcome::Applied);
-        let rolling = core(Problem::progress(stage, "x", "y").into());
-        let missing = core(Problem::missing(stage, "NovaPlan gold", "it does not exist").into());
-        let invalid = core(Problem::invalid(stage, "x", "y").code(Code::Kn422).into());
+        let ready = core(&Outcome::Applied);
+        let rolling = core(&Problem::progress(stage, "x", "y").into());
+        let missing = core(&Problem::missing(stage, "NovaPlan gold", "it does not exist").into());
+        let invalid = core(&Problem::invalid(stage, "x", "y").code(Code::Kn422).into());
         assert_eq!(telling(None, &rolling), None, "ordinary progress");
         assert_eq!(telling(Some(&rolling), &ready), None, "an ordinary end");
         assert_eq!(telling(None, &missing).unwrap().reason, "DependencyMissing");

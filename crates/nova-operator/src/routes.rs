@@ -270,7 +270,9 @@ impl Context {
     }
 
     fn add_all<K: Tabled>(&self, objects: &[Arc<K>], lane: Lane) {
-        objects.iter().for_each(|object| self.queue.add(object.key(), lane));
+        for object in objects {
+            self.queue.add(object.key(), lane);
+        }
     }
 
     /// Projects and sandboxes of a home namespace, those that `wanted` says by whether they are Ready.

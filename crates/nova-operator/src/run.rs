@@ -25,7 +25,7 @@ use crate::watches::{self, LEAVES};
 /// Objects worked on at once, all kinds together.
 const IN_FLIGHT: usize = 32;
 /// Longest pass over one object.
-const PASS: Duration = Duration::from_secs(60);
+const PASS: Duration = Duration::from_mins(1);
 
 /// How the operator is run.
 #[derive(Clone)]

@@ -14,13 +14,13 @@ use crate::observe::{Change, place_of};
 use crate::routes::asked_anew;
 use crate::stop::{self, Doing, MOMENT, Stop};
 
-impl Context {
-    /// The time as a status has it: whole seconds, so that what is written reads back the same.
-    #[must_use]
-    pub fn status_time(&self) -> Timestamp {
-        Timestamp::from_second(self.now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH)
-    }
+/// The time as a status has it: whole seconds, so that what is written reads back the same.
+#[must_use]
+pub fn status_time() -> Timestamp {
+    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
 
+impl Context {
     fn nova_api<K: Tabled>(&self, object: &K) -> Api<DynamicObject> {
         let resource = ApiResource::erase::<K>(&());
         match object.namespace() {

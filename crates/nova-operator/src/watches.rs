@@ -55,7 +55,7 @@ pub fn start(ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
     for (group, version, kind, plural) in LEAVES {
         let resource =
             ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
-        leaf(ctx, tasks, kind, resource);
+        leaf(ctx, tasks, kind, &resource);
     }
     webhooks(ctx, tasks);
     crds(ctx, tasks);
@@ -84,7 +84,7 @@ fn nova<K: Tabled>(ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
     let api: Api<DeserializeGuard<K>> = Api::all(ctx.client.clone());
     let metrics = ctx.metrics.clone();
     tasks.spawn(watch(K::KIND, api, everything(), table, metrics, project, move |change| {
-        K::route(&ctx, &change)
+        K::route(&ctx, &change);
     }));
 }
 
@@ -96,7 +96,7 @@ fn child(ctx: &Arc<Context>, tasks: &mut JoinSet<()>, kind: ChildKind) {
     };
     let table = ctx.children(kind).clone();
     dynamic(ctx, tasks, (kind.display(), resource(kind)), config, table, move |ctx, change| {
-        ctx.route_child(kind, change)
+        ctx.route_child(kind, change);
     });
 }
 
@@ -132,10 +132,10 @@ fn dynamic(
 }
 
 /// Pods and workloads that carry the name of an Application; of each only its health is kept.
-fn leaf(ctx: &Arc<Context>, tasks: &mut JoinSet<()>, kind: &'static str, resource: ApiResource) {
+fn leaf(ctx: &Arc<Context>, tasks: &mut JoinSet<()>, kind: &'static str, resource: &ApiResource) {
     let Some((_, table)) = ctx.tables.leaves.iter().find(|(k, _)| *k == kind) else { return };
     let table = table.clone();
-    let api: Api<DynamicObject> = Api::all_with(ctx.client.clone(), &resource);
+    let api: Api<DynamicObject> = Api::all_with(ctx.client.clone(), resource);
     let ctx = ctx.clone();
     let metrics = ctx.metrics.clone();
     let project = move |mut object: DynamicObject| {
@@ -143,7 +143,7 @@ fn leaf(ctx: &Arc<Context>, tasks: &mut JoinSet<()>, kind: &'static str, resourc
         let at = (object.namespace().unwrap_or_default(), format!("{app}/{kind}/{}", object.name_any()));
         let revision = object.labels().get(label::VELA_REVISION).cloned();
         let (version, name) = (version_of(&object), object.name_any());
-        object.types.get_or_insert_default().kind = kind.to_owned();
+        kind.clone_into(&mut object.types.get_or_insert_default().kind);
         let live = serde_json::to_value(object).ok()?;
         Some((at, LeafRow { version, leaf: Arc::new(Leaf { kind, name, revision, health: health(&live) }) }))
     };
@@ -212,7 +212,7 @@ impl Optional {
                 let config =
                     everything().fields(&format!("metadata.namespace={}", vela::DEFINITIONS_NAMESPACE));
                 dynamic(ctx, tasks, ("ComponentDefinition", resource), config, table, |ctx, change| {
-                    ctx.route_definition(change)
+                    ctx.route_definition(change);
                 });
             }
         }
