@@ -22,7 +22,7 @@ struct Telling {
     note: String,
 }
 
-/// Trouble is a Ready that is not ordinary progress: it has an error code.
+/// Trouble is a Ready that is not ordinary progress: it has an error code, which stays until Ready is True again.
 fn telling(before: Option<&CoreStatus>, now: &CoreStatus) -> Option<Telling> {
     let trouble = |core: &CoreStatus| core.last_error.as_ref().map(|e| (e.code.clone(), e.reason.clone()));
     let (was, is) = (before.and_then(trouble), trouble(now));

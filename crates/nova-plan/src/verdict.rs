@@ -207,9 +207,11 @@ fn blockers(before: &CoreStatus, problems: &[Problem], now: Timestamp) -> Vec<Bl
         .collect()
 }
 
+/// Stays until the object is Ready: while work goes on, nobody knows yet whether the trouble is over.
 fn last_error(before: &CoreStatus, problems: &[Problem], now: Timestamp) -> Option<LastError> {
     let problem = problems.first()?;
-    let code = problem.code?.to_string();
+    let Some(code) = problem.code else { return before.last_error.clone() };
+    let code = code.to_string();
     let message = clip(&format!("{}: {}", problem.object, problem.message), MESSAGE_MAX);
     let at = before
         .last_error
@@ -267,6 +269,8 @@ mod tests {
             Some(nova_api::v1alpha1::NovaProjectStatus { core: first.clone(), ..Default::default() });
         assert_eq!(core(&project, STAGES, &outcome, Timestamp::from_second(99).unwrap()), first);
         assert_eq!(status_of(&first, ConditionType::Stalled), Some("True"));
+        let working = Problem::progress(ConditionType::DependenciesMet, "x", "y").into();
+        assert_eq!(core(&project, STAGES, &working, Timestamp::UNIX_EPOCH).last_error, first.last_error);
         let ready = core(&project, STAGES, &Outcome::Applied, Timestamp::from_second(99).unwrap());
         assert!(ready.last_error.is_none() && ready.blockers.is_empty());
         assert_eq!(status_of(&ready, ConditionType::Stalled), None);
