@@ -92,7 +92,8 @@ impl Context {
         }
     }
 
-    /// Applies; with `uid` on that very object, so that one deleted meanwhile is not made again by accident.
+    /// Applies: with `uid` to that very object, so that one deleted meanwhile is not made again by accident, and
+    /// without to none, so that one made meanwhile is not taken over by accident.
     async fn patch(
         &self,
         kind: Kind,
@@ -102,9 +103,14 @@ impl Context {
     ) -> Result<Row, Stop> {
         let mut body = child.body.clone();
         let mut params = PatchParams::apply(kind.manager());
-        if let Some(uid) = uid {
-            body["metadata"]["uid"] = json!(uid);
-            params = params.force();
+        match uid {
+            Some(uid) => {
+                body["metadata"]["uid"] = json!(uid);
+                params = params.force();
+            }
+            // Alone, an apply would merge into what somebody has made a moment ago. No object has this version,
+            // so only a new one is taken; otherwise the answer is a conflict, and the next look tells whose it is.
+            None => body["metadata"]["resourceVersion"] = json!("1"),
         }
         let object = child.at.to_string();
         let doing = Doing { stage, object: &object };
