@@ -123,3 +123,97 @@ pub fn creates(writes: &[&Entry], tenant: &str) -> BTreeMap<String, usize> {
     }
     counts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nova_testkit::audit::Object;
+    use serde_json::json;
+
+    /// A write of the operator to `<group>/<resource>/<namespace>/<name>`.
+    fn write(verb: &str, path: &str, body: Value) -> Entry {
+        let mut parts = path.split('/').map(str::to_owned);
+        let mut part = || parts.next().unwrap_or_default();
+        let (api_group, resource, namespace, name) = (part(), part(), part(), part());
+        Entry {
+            verb: verb.to_owned(),
+            user: Identity::operator().user_name(),
+            impersonated: None,
+            user_agent: String::new(),
+            uri: String::new(),
+            object: Object { api_group, resource, subresource: String::new(), namespace, name },
+            code: 200,
+            received: None,
+            body: Some(body),
+        }
+    }
+
+    fn found(check: fn(&[&Entry]) -> Vec<String>, history: &[Entry]) -> usize {
+        check(&done_by_operator(history)).len()
+    }
+
+    #[test]
+    fn a_write_outside_before_the_finalizer_is_found() {
+        let hold = write(
+            "patch",
+            "kubenova.io/novaprojects/tn-a/shop",
+            json!({"metadata": {"finalizers": ["kubenova.io/novaproject"]}}),
+        );
+        let namespace = write("patch", "/namespaces//tn-a-app-shop", json!({}));
+        assert_eq!(found(before_the_finalizer, &[hold.clone(), namespace.clone()]), 0);
+        assert_eq!(found(before_the_finalizer, &[namespace, hold]), 1);
+        let other =
+            write("patch", "kubenova.io/novaprojects/tn-a/other", json!({"metadata": {"finalizers": ["x"]}}));
+        let inside = write("patch", "/limitranges/tn-a-app-shop/kubenova-limits", json!({}));
+        assert_eq!(found(before_the_finalizer, &[other, inside]), 1, "the finalizer of another object");
+        let capsule = write("patch", "capsule.clastix.io/tenants//a", json!({}));
+        assert_eq!(found(before_the_finalizer, &[capsule]), 1);
+    }
+
+    #[test]
+    fn a_binding_of_people_before_a_limit_is_found() {
+        let limits = [
+            write("patch", "/resourcequotas/tn-a-app-shop/kubenova-quota", json!({})),
+            write("patch", "/limitranges/tn-a-app-shop/kubenova-limits", json!({})),
+            write(
+                "patch",
+                "networking.k8s.io/networkpolicies/tn-a-app-shop/kubenova-default-deny",
+                json!({}),
+            ),
+        ];
+        let binding = |name: &str, namespace: &str| {
+            let path = "rbac.authorization.k8s.io/rolebindings/tn-a-app-shop/any";
+            write("patch", path, json!({"subjects": [{"name": name, "namespace": namespace}]}))
+        };
+        let people = binding("devs", "");
+        let own = binding("kubenova-operator", "kubenova-system");
+        let with = |first: &[Entry]| [first, std::slice::from_ref(&people)].concat();
+        assert_eq!(found(let_in_too_early, &with(&limits)), 0);
+        assert_eq!(found(let_in_too_early, &[own]), 0, "the operator's own rights come first");
+        for left_out in 0..3 {
+            let mut some = limits.to_vec();
+            some.remove(left_out);
+            assert_eq!(found(let_in_too_early, &with(&some)), 1);
+        }
+    }
+
+    #[test]
+    fn a_delete_that_names_no_version_is_found() {
+        let path = "/namespaces//tn-a";
+        let bound = json!({"preconditions": {"uid": "u", "resourceVersion": "1"}});
+        assert_eq!(found(unbound_deletes, &[write("delete", path, bound)]), 0);
+        assert_eq!(
+            found(unbound_deletes, &[write("delete", path, json!({"preconditions": {"uid": "u"}}))]),
+            1
+        );
+        assert_eq!(found(unbound_deletes, &[write("delete", path, json!({}))]), 1);
+    }
+
+    #[test]
+    fn an_object_created_twice_is_counted_twice() {
+        let mut create = write("patch", "/namespaces//tn-a", json!({}));
+        create.code = 201;
+        let counts = creates(&[&create, &create], "tn-a");
+        assert_eq!(counts.into_values().collect::<Vec<_>>(), [2]);
+    }
+}

@@ -71,6 +71,10 @@ const KINDS: [(&str, &str, &str, &str); 17] = [
     ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings"),
 ];
 
+/// Kinds of these without a namespace.
+const CLUSTER_SCOPED: [&str; 5] =
+    ["NovaTenant", "Tenant", "ResourceTracker", "Namespace", "ClusterRoleBinding"];
+
 /// Any kind, all namespaces.
 #[must_use]
 pub fn any(client: &Client, group: &str, version: &str, kind: &str, plural: &str) -> Api<DynamicObject> {
@@ -84,9 +88,25 @@ pub struct Snapshot(pub BTreeMap<String, Value>);
 
 impl Snapshot {
     pub(crate) async fn take(client: &Client, tenant: &str) -> Result<Self> {
-        let lists = KINDS.map(|(group, version, kind, plural)| async move {
-            anyhow::Ok((kind, any(client, group, version, kind, plural).list(&ListParams::default()).await?))
-        });
+        let everywhere = ListParams::default();
+        let namespaces = any(client, "", "v1", "Namespace", "namespaces").list(&everywhere).await?;
+        let ours: Vec<String> =
+            namespaces.iter().map(ResourceExt::name_any).filter(|n| is_in(n, tenant)).collect();
+        // Namespace by namespace, so that a picture of one tenant costs the same however many there are.
+        let mut lists = Vec::new();
+        for (group, version, kind, plural) in KINDS {
+            let resource =
+                ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+            let apis: Vec<Api<DynamicObject>> = if CLUSTER_SCOPED.contains(&kind) {
+                vec![Api::all_with(client.clone(), &resource)]
+            } else {
+                ours.iter().map(|n| Api::namespaced_with(client.clone(), n, &resource)).collect()
+            };
+            lists.extend(
+                apis.into_iter()
+                    .map(|api| async move { anyhow::Ok((kind, api.list(&ListParams::default()).await?)) }),
+            );
+        }
         let mut objects = BTreeMap::new();
         for (kind, list) in futures::future::try_join_all(lists).await? {
             for object in list {
@@ -118,12 +138,16 @@ impl Snapshot {
     }
 }
 
+/// A namespace of the tenant.
+fn is_in(namespace: &str, tenant: &str) -> bool {
+    let rest = namespace.strip_prefix("tn-").and_then(|rest| rest.strip_prefix(tenant));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
 /// The key of an object in a picture, with the tenant's name masked; pods have random names and are left to their Deployments.
 fn belongs(kind: &str, object: &DynamicObject, tenant: &str) -> Option<String> {
     let home = format!("tn-{tenant}");
-    let ours = |namespace: &str| {
-        namespace.strip_prefix(&home).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-    };
+    let ours = |namespace: &str| is_in(namespace, tenant);
     let mut name = object.name_any();
     if name.starts_with("capsule:managed:") {
         // The rest of the name is a hash, the tenant's owners among what it is made of.

@@ -1,5 +1,6 @@
 //! The operator is killed after each of its writes in the quickstart, one run per write: the end is the same.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -172,14 +173,14 @@ async fn run(
         proxy.kill_at(&target.method, &path, target.occurrence, operator.pid())?;
     }
     let as_expected = || as_expected(world, tenant, expected);
+    let interrupted = Cell::new(false);
     let converged = async {
         world.apply_until_accepted(&documents, CONVERGES).await?;
         world.ready(tenant, CONVERGES).await?;
         let end = as_expected().await?;
         // Counts of parents follow a moment later, and their writes are to be killed after, too.
-        let quiet = Instant::now();
-        while !proxy.has_killed() && quiet.elapsed() < AFTERMATH && (target.is_some() || expected.is_none()) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        if !interrupted.get() {
+            tokio::time::sleep(AFTERMATH).await;
         }
         anyhow::Ok(end)
     };
@@ -198,6 +199,7 @@ async fn run(
     let (end, killed_at) = if let Some(end) = before_kill {
         (end, 0)
     } else {
+        interrupted.set(true);
         let killed_at = trace.iter().find(|write| !write.delivered).map_or(0, |write| write.number);
         proxy.reset();
         operator.ended(Duration::from_secs(2)).await?;

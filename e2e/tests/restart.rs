@@ -40,7 +40,25 @@ async fn a_restart_writes_nothing_and_a_lost_status_is_rebuilt() -> Result<()> {
     pages_and_logs_tell(&operator).await?;
     operator.stop().await;
     ready_is_told_only_after_the_first_lists(&world, &kubeconfig).await?;
-    traces_carry_the_id_of_the_log(&world, &kubeconfig).await
+    traces_carry_the_id_of_the_log(&world, &kubeconfig).await?;
+    a_stop_in_the_middle_of_work_is_quick_too(&world, &kubeconfig).await
+}
+
+/// SIGTERM while a tenant is being set up: the end comes in time, and the next start goes on from there.
+async fn a_stop_in_the_middle_of_work_is_quick_too(world: &World, kubeconfig: &Path) -> Result<()> {
+    let operator = world.operator_with(kubeconfig).await?;
+    let documents = quickstart("globex")?;
+    let mark = world.mark().await?;
+    world.apply_until_accepted(&documents[..3], CONVERGES).await?;
+    let took = operator.stop().await;
+    let done = world.operator_writes(mark).await?.len();
+    println!("SIGTERM in the middle of work, after {done} writes: ended after {took:.1?}");
+    ensure!(took < Duration::from_secs(10), "it took {took:?} to end");
+    let operator = world.operator_with(kubeconfig).await?;
+    world.apply_until_accepted(&documents, CONVERGES).await?;
+    world.ready("globex", CONVERGES).await?;
+    operator.stop().await;
+    Ok(())
 }
 
 fn help_shows_examples(world: &World) -> Result<()> {
