@@ -1,6 +1,8 @@
 //! Roles as a table of allowed and denied: every request of the list, by everybody, in every kind of namespace.
 //! What a list below does not name has to be denied.
 
+use std::fmt::Write as _;
+
 use anyhow::{Result, bail};
 use e2e::access::{Asked, Person, table};
 use e2e::{World, any, eventually, quickstart};
@@ -194,7 +196,9 @@ pub async fn everybody_may_do_what_the_table_says_and_nothing_else(world: &World
     for place in PLACES {
         let shown = if place.is_empty() { "the whole cluster" } else { place };
         let titles: Vec<&str> = people.iter().map(|p| p.title).collect();
-        println!("\n| {shown} | {} |\n|---|{}", titles.join(" | "), "---|".repeat(titles.len()));
+        // Printed as a whole: other sections print at the same time.
+        let mut shown_rows =
+            format!("\n| {shown} | {} |\n|---|{}\n", titles.join(" | "), "---|".repeat(titles.len()));
         let mut denied = Vec::new();
         for (request, answers) in table(&world.admin, &people, &asked, place).await? {
             reviews += answers.len();
@@ -208,12 +212,12 @@ pub async fn everybody_may_do_what_the_table_says_and_nothing_else(world: &World
             }
             if answers.contains(&true) {
                 let marks: Vec<&str> = answers.iter().map(|a| if *a { "yes" } else { "–" }).collect();
-                println!("| {text} | {} |", marks.join(" | "));
+                writeln!(shown_rows, "| {text} | {} |", marks.join(" | "))?;
             } else {
                 denied.push(text);
             }
         }
-        println!("\nDenied to all of them in {shown}: {}.", denied.join(", "));
+        println!("{shown_rows}\nDenied to all of them in {shown}: {}.", denied.join(", "));
     }
     println!("\n{reviews} access reviews, {} otherwise than expected", wrong.len());
     assert!(wrong.is_empty(), "{wrong:#?}");
