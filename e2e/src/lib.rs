@@ -151,7 +151,7 @@ impl World {
 pub fn quickstart(tenant: &str) -> Result<Vec<String>> {
     let folder = root().join("examples/quickstart");
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
-        .with_context(|| format!("read {folder:?}"))?
+        .with_context(|| format!("read {}", folder.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
         .collect();

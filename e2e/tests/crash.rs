@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use nova_testkit::fault_proxy::Write;
 use nova_testkit::{Entry, FaultProxy, Identity, Mark, Options};
 
-const CONVERGES: Duration = Duration::from_secs(60);
+const CONVERGES: Duration = Duration::from_mins(1);
 /// Within this after the last object is Ready, the counts of its parents are right too.
 const SETTLES: Duration = Duration::from_secs(15);
 /// After the end is reached, a run waits so long for writes that come late.

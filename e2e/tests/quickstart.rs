@@ -7,8 +7,8 @@ use anyhow::{Result, ensure};
 use e2e::{World, even_quickstart, eventually, history};
 use nova_testkit::{Entry, Options};
 
-const CONVERGES: Duration = Duration::from_secs(60);
-const QUIET: Duration = Duration::from_secs(60);
+const CONVERGES: Duration = Duration::from_mins(1);
+const QUIET: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_quickstart_converges_in_any_order_and_is_quiet_afterwards() -> Result<()> {

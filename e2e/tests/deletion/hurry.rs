@@ -36,11 +36,11 @@ pub async fn a_tenant_deleted_while_its_apps_roll_out_leaves_nothing(stage: &Sta
     let after = eventually("nothing is left", Duration::from_secs(10), async || {
         let after = Everything::list(&world.admin).await.map_err(|e| format!("{e:#}"))?;
         let (more, less) = (after.beyond(&before), after.lost(&before));
-        let word = after.speaks_of(NAME);
-        if more.is_empty() && less.is_empty() && word.is_empty() {
+        let told = after.speaks_of(NAME);
+        if more.is_empty() && less.is_empty() && told.is_empty() {
             Ok(after)
         } else {
-            Err(format!("left: {more:?}, lost: {less:?}, speaking of it: {word:?}"))
+            Err(format!("left: {more:?}, lost: {less:?}, speaking of it: {told:?}"))
         }
     })
     .await?;
@@ -68,10 +68,10 @@ pub async fn a_tenant_deleted_while_its_apps_roll_out_leaves_nothing(stage: &Sta
 /// Everything, once nothing has come or gone for three seconds: Vela goes on making its own objects after its start.
 async fn settled(stage: &Stage) -> Result<Everything> {
     eventually("the cluster is at rest", CONVERGES, async || {
-        let list = async || Everything::list(&stage.world.admin).await.map_err(|e| format!("{e:#}"));
-        let before = list().await?;
+        let look = async || Everything::list(&stage.world.admin).await.map_err(|e| format!("{e:#}"));
+        let before = look().await?;
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let after = list().await?;
+        let after = look().await?;
         let (more, less) = (after.beyond(&before), after.lost(&before));
         if more.is_empty() && less.is_empty() { Ok(before) } else { Err(format!("{more:?} {less:?}")) }
     })

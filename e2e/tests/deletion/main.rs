@@ -13,7 +13,7 @@ use anyhow::{Result, ensure};
 use e2e::{OperatorProcess, World, history, quickstart};
 use nova_testkit::{FaultProxy, Identity, Mark, Options};
 
-const CONVERGES: Duration = Duration::from_secs(60);
+const CONVERGES: Duration = Duration::from_mins(1);
 /// Longest end of a deletion that nobody obstructs.
 const ENDS: Duration = Duration::from_secs(45);
 
