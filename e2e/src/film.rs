@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
+use jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::{GroupVersionKind, ResourceExt as _};
 use kube::runtime::watcher::{self, Event};
-use nova_testkit::Mark;
+use nova_testkit::Entry;
 use tokio::task::JoinSet;
 
-use crate::{World, condition, eventually};
+use crate::{condition, eventually};
 
 /// Group, version, kind, plural.
 pub type Filmed = (&'static str, &'static str, &'static str, &'static str);
@@ -191,7 +192,10 @@ impl Film {
             if is("Stalled") == is("Reconciling") {
                 lie("neither or both of Stalled and Reconciling".to_owned());
             }
-            if !status["lastError"].is_null() {
+            // An error stays in the status while work goes on that may end it.
+            let works =
+                ["Progressing", "RolloutInProgress", "Deleting"].iter().any(|r| ready["reason"] == *r);
+            if !status["lastError"].is_null() && !works {
                 let fixes = status["blockers"].as_array().into_iter().flatten();
                 if blockers == 0 || fixes.clone().any(|b| b["fix"].as_str().is_none_or(str::is_empty)) {
                     lie(format!("trouble without a blocker or without a fix: {}", status["blockers"]));
@@ -213,20 +217,18 @@ impl Drop for Film {
 
 /// The most requests for a change that the operator made of one object within any minute, refused ones among them,
 /// by `<verb> <resource>/<namespace>/<name>/<subresource>`; events and dry runs aside.
-pub async fn busiest(world: &World, mark: Mark) -> Result<(usize, String)> {
+#[must_use]
+pub fn busiest(writes: &[Entry]) -> (usize, String) {
     let mut times: std::collections::BTreeMap<String, Vec<i64>> = std::collections::BTreeMap::new();
-    for write in world.operator_writes(mark).await? {
-        if write.object.resource == "events" {
-            continue;
-        }
+    for write in writes.iter().filter(|w| w.object.resource != "events") {
         let summary = write.summary();
         let key = summary.rsplit_once(' ').map_or(summary.as_str(), |(key, _)| key).to_owned();
-        times.entry(key).or_default().push(write.received.map_or(0, |t| t.as_millisecond()));
+        times.entry(key).or_default().push(write.received.map_or(0, Timestamp::as_millisecond));
     }
     let most = times.into_iter().map(|(key, mut at)| {
         at.sort_unstable();
         let within = |start: &i64| at.iter().filter(|t| (*start..start + 60_000).contains(*t)).count();
         (at.iter().map(within).max().unwrap_or(0), key)
     });
-    Ok(most.max().unwrap_or_default())
+    most.max().unwrap_or_default()
 }
