@@ -87,8 +87,7 @@ fn folder(root: &Path, key: &str) -> PathBuf {
 }
 
 /// The values that the documentation recommends: the files that users are given.
-const CAPSULE_RECOMMENDED: &str =
-    include_str!("../../../../charts/kubenova/recommended/capsule-values.yaml");
+const CAPSULE_RECOMMENDED: &str = include_str!("../../../../charts/kubenova/recommended/capsule-values.yaml");
 const VELA_RECOMMENDED: &str = include_str!("../../../../charts/kubenova/recommended/kubevela-values.yaml");
 
 /// What every installation of Capsule for KubeNova sets, and what its documentation recommends on top.
