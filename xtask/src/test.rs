@@ -90,7 +90,8 @@ fn parts() -> Result<Vec<Part>> {
     let mut files: Vec<String> = std::fs::read_dir(&folder)
         .with_context(|| format!("read {folder:?}"))?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|e| e == "rs"))
+        // A test is a file, or a folder with a main.rs.
+        .filter(|path| path.extension().is_some_and(|e| e == "rs") || path.join("main.rs").is_file())
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
         .collect();
     files.sort();

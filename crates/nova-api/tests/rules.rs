@@ -153,5 +153,7 @@ fn the_derived_types_refuse_by_the_same_rules() {
     let mut before = tenant.clone();
     before.spec.dev_group = Some("happy-people".to_owned());
     assert!(tenant.validate_cel_update(&before).is_err());
-    assert!(before.validate_cel_update(&tenant).is_ok());
+    assert!(before.validate_cel_update(&tenant).is_err(), "the default group is one as well");
+    before.spec.dev_group = Some("happy-devs".to_owned());
+    assert!(before.validate_cel_update(&tenant).is_ok(), "it may be written out");
 }
