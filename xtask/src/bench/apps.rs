@@ -99,7 +99,7 @@ impl<'a> Workload<'a> {
             for project in ["one", "two"] {
                 documents.push(
                     json!({"apiVersion": "kubenova.io/v1alpha1", "kind": "NovaProject",
-                        "metadata": {"name": project, "namespace": format!("tn-bench{t}")}})
+                        "metadata": {"name": project, "namespace": format!("tn-bench{t}")}, "spec": {}})
                     .to_string(),
                 );
             }
