@@ -55,8 +55,7 @@ impl Reconcile for NovaTenant {
             return Err(Stop::Again(stop::MOMENT));
         }
         ctx.hold(self).await?;
-        let row =
-            ctx.apply(Kind::Tenant, ConditionType::TenantSynced, &tenant::capsule(&tenant, true)).await?;
+        let row = ctx.apply(Kind::Tenant, ConditionType::TenantSynced, &tenant::capsule(&tenant)).await?;
         apply_children(ctx, tenant::build(&tenant, row.uid())).await?;
         let mut problems = quota::divide_plan(ctx, &tenant, seen).await?;
         problems.extend(capsule_problem(ctx, &tenant, &row));

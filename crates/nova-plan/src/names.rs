@@ -87,18 +87,6 @@ pub mod role {
     pub const APP_DEPLOYER: &str = "kubenova-app-deployer";
 }
 
-/// Finalizers.
-pub mod finalizer {
-    /// On `NovaPlan`, while tenants use it.
-    pub const PLAN: &str = "kubenova.io/novaplan";
-    /// On `NovaTenant`.
-    pub const TENANT: &str = "kubenova.io/novatenant";
-    /// On `NovaProject`.
-    pub const PROJECT: &str = "kubenova.io/novaproject";
-    /// On `NovaSandbox`.
-    pub const SANDBOX: &str = "kubenova.io/novasandbox";
-}
-
 /// Prefix of every field manager; [`crate::child::Child`] ownership is read from it.
 pub const MANAGER_PREFIX: &str = "kubenova/";
 

@@ -38,7 +38,7 @@ fn bodies(children: &[Child]) -> Vec<&Value> {
 fn tenant_children(tenant: &tenant::ValidTenant) -> Vec<Child> {
     let tenant::Children { home, manager, quota, network_policies, gitops, bindings } =
         tenant::build(tenant, CAPSULE_UID);
-    let mut all = vec![tenant::capsule(tenant, true), home, manager, quota];
+    let mut all = vec![tenant::capsule(tenant), home, manager, quota];
     all.extend(network_policies);
     all.push(gitops);
     all.extend(bindings);

@@ -34,14 +34,14 @@ pub fn capsule_ref(tenant: &str) -> ChildRef {
     ChildRef { kind: ChildKind::CapsuleTenant, namespace: String::new(), name: tenant.to_owned() }
 }
 
-/// The Capsule tenant. `prevent_deletion` is taken off only as the last step of a deletion.
+/// The Capsule tenant, protected; the last step of a deletion takes the protection off.
 #[must_use]
-pub fn capsule(tenant: &ValidTenant, prevent_deletion: bool) -> Child {
+pub fn capsule(tenant: &ValidTenant) -> Child {
     let allowed = |classes: &[String]| (!classes.is_empty()).then(|| Allowed { allowed: classes.to_vec() });
     let spec = TenantSpec {
         owners: tenant.owners.iter().map(capsule_owner).collect(),
         force_tenant_prefix: false,
-        prevent_deletion,
+        prevent_deletion: true,
         cordoned: tenant.suspended,
         permissions: Permissions { allow_owner_promotion: false },
         storage_classes: allowed(&tenant.storage_classes),
