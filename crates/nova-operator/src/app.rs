@@ -32,12 +32,9 @@ fn leaves(ctx: &Context, namespace: &str, name: &str) -> Vec<Leaf> {
 }
 
 /// The project in whose namespace an app is, and what the app takes over from it.
-fn project(
-    ctx: &Context,
-    app: &NovaApp,
-    me: &str,
-) -> Result<(Arc<NovaProject>, Owner, Option<i32>), Problem> {
+fn project(ctx: &Context, app: &NovaApp) -> Result<(Arc<NovaProject>, Owner, Option<i32>), Problem> {
     let stage = ConditionType::DependenciesMet;
+    let me = app.title();
     let namespace = app.namespace().unwrap_or_default();
     let Some((tenant, Managed::App(name))) = parse_namespace(&namespace) else {
         return Err(Problem::invalid(stage, me, format!("{namespace} is no namespace of a project"))
@@ -57,7 +54,7 @@ fn project(
     if row.is_none_or(|row| row.owner_uid() != project.uid().as_deref()) {
         return Err(waits("it has no namespace yet"));
     }
-    let nova = tenant::of_home(ctx, &home, me)?;
+    let nova = tenant::of_home(ctx, &home, &me)?;
     let valid =
         tenant::valid(ctx, &nova).map_err(|p| waits(&format!("its tenant is not ready: {}", p.message)))?;
     let owner = Owner {
@@ -70,14 +67,11 @@ fn project(
     Ok((project, owner, valid.max_apps_per_project))
 }
 
-fn valid(ctx: &Context, app: &NovaApp, me: &str) -> Result<ValidApp, Problem> {
-    let namespace = app.namespace().unwrap_or_default();
-    let (_, owner, max_apps) = project(ctx, app, me)?;
-    let age = |a: &NovaApp| (a.creation_timestamp().map(|c| c.0), a.name_any());
+fn valid(ctx: &Context, app: &NovaApp) -> Result<ValidApp, Problem> {
+    let (_, owner, max_apps) = project(ctx, app)?;
     let name = app.name_any();
     let component = app.spec.component(&name);
-    let neighbours = ctx.tables.apps.within(&namespace, "");
-    let older: Vec<_> = neighbours.iter().filter(|a| age(a) < age(app)).collect();
+    let older = ctx.older(app);
     let holder = older.iter().find(|a| a.spec.component(&a.name_any()) == component);
     let template =
         app.spec.source.vela_template.as_ref().filter(|_| app.spec.source.kind == SourceKind::VelaTemplate);
@@ -110,11 +104,10 @@ impl Reconcile for NovaApp {
 
     async fn attempt(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
         let (namespace, name) = (self.namespace().unwrap_or_default(), self.name_any());
-        let me = format!("NovaApp {namespace}/{name}");
         if let Some(row) = ctx.children(ChildKind::Application).get(&namespace, &name) {
             look(self, &row, seen);
         }
-        let valid = valid(ctx, self, &me)?;
+        let valid = valid(ctx, self)?;
         if !ctx.installed(vela::CRD) {
             let object = format!("CustomResourceDefinition {}", vela::CRD);
             let stage = ConditionType::DependenciesMet;
@@ -166,7 +159,9 @@ fn judge(ctx: &Context, app: &NovaApp, row: &Row, seen: &Seen, leaves: &[Leaf]) 
     let Some(reading) = &seen.reading else { return Vec::new() };
     let mut vela_silent = None;
     if reading.answer == Answer::Unseen {
-        let patience = ctx.vela_patience(row.seen_at());
+        let told = app.status.as_ref().and_then(|s| s.core.condition(ConditionType::DeliveryReady));
+        let silent = told.is_some_and(|c| c.reason == Reason::BackendUnavailable.as_str());
+        let patience = ctx.vela_patience(row.seen_at(), silent);
         if patience.is_zero() {
             ctx.vela_is_silent();
             vela_silent = Some(crate::context::VELA_SILENCE.as_secs());

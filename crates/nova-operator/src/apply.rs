@@ -2,12 +2,13 @@
 
 use jiff::Timestamp;
 use kube::api::{DynamicObject, Patch, PatchParams};
-use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
+use nova_api::conditions::{BlockerClass, Code, ConditionType};
 use nova_plan::Problem;
 use nova_plan::child::{Child, ChildKind, ChildRef, Ownership, ownership};
 use nova_plan::names::{binding_name, role};
 use serde_json::{Value, json};
 
+use crate::cleanup::leaving;
 use crate::context::{CALL_TIMEOUT, Context};
 use crate::key::Kind;
 use crate::observe::{Change, Row, place_of};
@@ -19,7 +20,7 @@ impl Context {
         let known = self.child(&child.at);
         if let Some(row) = known.filter(|row| row.owner_uid() == Some(child.owner_uid.as_str())) {
             if row.deleting() {
-                return Err(dying(stage, &child.at, &row.body()).into());
+                return Err(leaving(stage, &child.at, &row.body()).into());
             }
             let live = row.body();
             if child.matches(&live) {
@@ -47,7 +48,7 @@ impl Context {
         live: &Value,
     ) -> Result<Row, Stop> {
         if live.pointer("/metadata/deletionTimestamp").is_some() {
-            return Err(dying(stage, &child.at, live).into());
+            return Err(leaving(stage, &child.at, live).into());
         }
         match ownership(live, &child.owner_uid) {
             Ownership::Ours => self.put_right(kind, stage, child, live).await,
@@ -176,19 +177,4 @@ fn foreign(stage: ConditionType, at: &ChildRef, message: &str) -> Problem {
         .code(Code::Kn409)
         .class(BlockerClass::User)
         .fix("delete or rename it, or give the Nova object another name; KubeNova does not touch it")
-}
-
-/// An object on its way out, with what it waits for.
-pub fn dying(stage: ConditionType, at: &ChildRef, live: &Value) -> Problem {
-    let finalizers: Vec<&str> = live
-        .pointer("/metadata/finalizers")
-        .and_then(Value::as_array)
-        .map(|list| list.iter().filter_map(Value::as_str).collect())
-        .unwrap_or_default();
-    let message = if finalizers.is_empty() {
-        "it is being deleted".to_owned()
-    } else {
-        format!("it is being deleted and waits for {}", finalizers.join(", "))
-    };
-    Problem { reason: Reason::Deleting, ..Problem::progress(stage, at, message) }
 }

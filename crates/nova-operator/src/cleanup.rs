@@ -2,17 +2,17 @@
 
 use std::fmt::Debug;
 
-use kube::api::{Api, DeleteParams, DynamicObject, Preconditions};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Resource, ResourceExt};
+use nova_api::NovaStatus;
 use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
 use nova_plan::Problem;
 use nova_plan::child::{ChildKind, ChildRef, Ownership, ownership};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::apply::dying;
-use crate::context::{CALL_TIMEOUT, Context, resource};
-use crate::observe::list;
+use crate::context::{CALL_TIMEOUT, Context, Tabled, resource};
+use crate::observe::{Row, list};
 use crate::stop::{self, Doing, Stop};
 
 /// Stage that a deletion is told under.
@@ -45,6 +45,28 @@ impl Context {
             }
         }
         Err(waiting(at, &live).into())
+    }
+
+    /// Takes a finalizer of ours off a child, as it was last seen.
+    pub async fn drop_finalizer(&self, at: &ChildRef, row: &Row, finalizer: &str) -> Result<(), Stop> {
+        let mut metadata = row.body()["metadata"].take();
+        if let Some(list) = metadata["finalizers"].as_array_mut() {
+            list.retain(|f| f != finalizer);
+        }
+        let patch = json!({"metadata": {
+            "finalizers": metadata["finalizers"],
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+        }});
+        let object = at.to_string();
+        let doing = Doing { stage: DELETING, object: &object };
+        let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        match tokio::time::timeout(CALL_TIMEOUT, self.api(at).patch(&at.name, &params, &patch)).await {
+            Err(_) => Err(stop::timed_out(doing)),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
+            Ok(Err(error)) => Err(self.failed(&error, doing)),
+        }
     }
 
     /// Where the CRD itself is gone, so are its objects.
@@ -111,23 +133,37 @@ impl Context {
     /// Deletes Nova objects as part of a cascade; returns the problem to wait with while any is left.
     pub async fn cascade<K>(&self, objects: &[K]) -> Result<(), Stop>
     where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + DeserializeOwned,
+        K: Tabled + Resource<Scope = k8s_openapi::NamespaceResourceScope>,
     {
         let Some(first) = objects.first() else { return Ok(()) };
         for object in objects.iter().filter(|o| o.meta().deletion_timestamp.is_none()) {
-            let namespace = object.namespace().unwrap_or_default();
-            let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+            let api: Api<K> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
             let only = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
-            let what = format!("{} {namespace}/{}", K::kind(&()), object.name_any());
-            self.delete(&api, &object.name_any(), only, &what).await?;
+            self.delete(&api, &object.name_any(), only, &object.title()).await?;
         }
-        let object =
-            format!("{} {}/{}", K::kind(&()), first.namespace().unwrap_or_default(), first.name_any());
-        let message = format!("{} to delete first: {}", objects.len(), names(objects));
-        Err(Problem { reason: Reason::Deleting, ..Problem::progress(DELETING, object, message) }.into())
+        let left = format!("{} to delete first: {}", objects.len(), names(objects));
+        let deleted = |o: &K| o.meta().deletion_timestamp.as_ref().map(|t| t.0);
+        let Some((since, oldest)) = objects.iter().filter_map(|o| Some((deleted(o)?, o))).min_by_key(|o| o.0)
+        else {
+            let problem = Problem::progress(DELETING, first.title(), left);
+            return Err(Problem { reason: Reason::Deleting, ..problem }.into());
+        };
+        // What it waits for is in its own status, unless somebody else holds it.
+        let others = oldest.finalizers().iter().filter(|f| Some(f.as_str()) != K::finalizer());
+        let others: Vec<&str> = others.map(String::as_str).collect();
+        let ready = oldest.status().and_then(|s| s.core().condition(ConditionType::Ready));
+        let words = match ready.filter(|c| c.status == "False") {
+            _ if !others.is_empty() => format!("; it waits for {}", others.join(", ")),
+            Some(ready) => format!("; it says: {}", ready.message),
+            None => String::new(),
+        };
+        let place = format!("{} {}", K::KIND.to_lowercase(), oldest.name_any());
+        let fix = format!(
+            "if it stays, see what it waits for: kubectl -n {} describe {place}",
+            oldest.namespace().unwrap_or_default()
+        );
+        let problem = Problem::progress(DELETING, oldest.title(), left + &words).fix(fix);
+        Err(overdue(Problem { reason: Reason::Deleting, ..problem }, Some(since)).into())
     }
 
     /// Waits until the Applications of a namespace are gone: Vela takes down what they made.
@@ -162,39 +198,46 @@ impl Context {
     }
 }
 
-/// A deletion that waits for an object on its way out, or that is blocked by it after a while.
-fn waiting(at: &ChildRef, live: &Value) -> Problem {
-    let mut problem = dying(DELETING, at, live);
-    let status = live.pointer("/status/conditions").and_then(Value::as_array);
-    let remaining: Vec<&str> = status
-        .into_iter()
-        .flatten()
-        .filter(|c| c["status"] == "True" && c["type"].as_str().is_some_and(|t| t.starts_with("Namespace")))
-        .filter_map(|c| c["message"].as_str())
-        .collect();
-    if !remaining.is_empty() {
-        problem.message = format!("{}; {}", problem.message, remaining.join("; "));
+/// An object on its way out: what it waits for in its own words, and where to look should it stay.
+pub fn leaving(stage: ConditionType, at: &ChildRef, live: &Value) -> Problem {
+    let mut message = "it is being deleted".to_owned();
+    let words = |pointer| live.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+    let finalizers: Vec<&str> = words("/metadata/finalizers").filter_map(Value::as_str).collect();
+    if !finalizers.is_empty() {
+        message = format!("{message} and waits for {}", finalizers.join(", "));
     }
-    let since = live.pointer("/metadata/deletionTimestamp").and_then(Value::as_str);
-    let since: Option<jiff::Timestamp> = since.and_then(|t| t.parse().ok());
-    if since.is_some_and(|at| jiff::Timestamp::now().as_second() - at.as_second() > PATIENCE_SECONDS) {
-        problem.reason = Reason::DeletionBlocked;
-        problem.code = Some(Code::Kn409);
-        problem.class = BlockerClass::Platform;
+    let holds =
+        |c: &&Value| c["status"] == "True" && c["type"].as_str().is_some_and(|t| t.starts_with("Namespace"));
+    for remains in words("/status/conditions").filter(holds).filter_map(|c| c["message"].as_str()) {
+        message = format!("{message}; {remains}");
     }
-    problem.fix = match at.kind {
+    let problem = Problem { reason: Reason::Deleting, ..Problem::progress(stage, at, message) };
+    match at.kind {
         ChildKind::Application => {
-            "if it stays, see whether vela-core runs: kubectl -n vela-system get pods".into()
+            problem.fix("if it stays, see whether vela-core runs: kubectl -n vela-system get pods")
         }
         ChildKind::CapsuleTenant => {
-            "if it stays, see whether Capsule runs: kubectl -n capsule-system get pods".into()
+            problem.fix("if it stays, see whether Capsule runs: kubectl -n capsule-system get pods")
         }
         ChildKind::Namespace => {
-            format!("if it stays, see what is left: kubectl describe namespace {}", at.name)
+            problem.fix(format!("if it stays, see what is left: kubectl describe namespace {}", at.name))
         }
-        _ => problem.fix,
-    };
-    problem
+        _ => problem,
+    }
+}
+
+/// A deletion that waits for an object on its way out, and that counts as blocked by it after a while.
+fn waiting(at: &ChildRef, live: &Value) -> Problem {
+    let since = live.pointer("/metadata/deletionTimestamp").and_then(Value::as_str);
+    overdue(leaving(DELETING, at, live), since.and_then(|t| t.parse().ok()))
+}
+
+fn overdue(problem: Problem, since: Option<jiff::Timestamp>) -> Problem {
+    let late = |at: jiff::Timestamp| jiff::Timestamp::now().as_second() - at.as_second() > PATIENCE_SECONDS;
+    if !since.is_some_and(late) {
+        return problem;
+    }
+    Problem { reason: Reason::DeletionBlocked, ..problem }.code(Code::Kn409).class(BlockerClass::Platform)
 }
 
 /// A deletion that somebody has to make way for.

@@ -18,6 +18,7 @@ use crate::backoff::Backoff;
 use crate::key::{Key, Kind};
 use crate::metrics::Metrics;
 use crate::observe::{Change, Row, Seen, Table};
+use crate::pace::Pace;
 use crate::queue::{Lane, Queue};
 
 /// Longest wait for one answer of the API server. kube has no read timeout of its own.
@@ -76,6 +77,12 @@ pub trait Tabled: nova_api::NovaKind {
     /// Tells those whom a change of it concerns.
     fn route(ctx: &Context, change: &Change<'_, Arc<Self>>);
 
+    /// What status calls it, such as `NovaProject tn-acme/shop`.
+    fn title(&self) -> String {
+        let place = self.namespace().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+        format!("{} {place}{}", Self::KIND, self.name_any())
+    }
+
     /// The key of an object.
     fn key(&self) -> Key {
         Key::new(Self::KEY, &self.namespace().unwrap_or_default(), &self.name_any())
@@ -117,6 +124,8 @@ pub struct Context {
     pub queue: Arc<Queue>,
     /// When to try again.
     pub backoff: Backoff,
+    /// When work in progress was last told.
+    pub pace: Pace,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Which backends answer.
@@ -150,6 +159,17 @@ impl Context {
     #[must_use]
     pub fn child(&self, at: &ChildRef) -> Option<Row> {
         self.children(at.kind).get(&at.namespace, &at.name)
+    }
+
+    /// Objects of the kind that were in the same namespace before `object`, or were made in the same second and come
+    /// before it by name.
+    #[must_use]
+    pub fn older<K: Tabled>(&self, object: &K) -> Vec<Arc<K>> {
+        let age = |o: &K| (o.creation_timestamp().map(|c| c.0), o.name_any());
+        let mine = age(object);
+        let mut all = K::table(&self.tables).within(&object.namespace().unwrap_or_default(), "");
+        all.retain(|other| age(other) < mine);
+        all
     }
 
     /// The Nova object that has a UID, if it is alive.
@@ -196,7 +216,7 @@ impl Context {
 
     /// Vela has acted on an Application.
     pub fn vela_acted(&self) {
-        *self.backends.vela_acted.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.backends.vela_acted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         if self.backends.vela_silent.swap(false, Ordering::Relaxed) {
             tracing::info!(adapter = vela::COMPONENT, "vela answers again");
             self.queue.add(Key::cluster(), Lane::Edit);
@@ -204,11 +224,16 @@ impl Context {
     }
 
     /// How long Vela may still be silent about work that waits since `since`, before that is a fault.
-    /// It works through a long line of Applications one after the other, so any sign of life counts.
+    /// It works through a long line of Applications one after the other, so any sign of life counts. Where it was
+    /// silent already before this process began (`known_silent`), it stays so until there is such a sign.
     #[must_use]
-    pub fn vela_patience(&self, since: Instant) -> Duration {
+    pub fn vela_patience(&self, since: Instant, known_silent: bool) -> Duration {
         let acted = *self.backends.vela_acted.lock().unwrap_or_else(PoisonError::into_inner);
-        VELA_SILENCE.saturating_sub(acted.max(since).elapsed())
+        match acted {
+            None if known_silent => Duration::ZERO,
+            None => VELA_SILENCE.saturating_sub(since.elapsed()),
+            Some(acted) => VELA_SILENCE.saturating_sub(acted.max(since).elapsed()),
+        }
     }
 
     /// Vela has been silent for too long.
@@ -224,27 +249,16 @@ impl Context {
 pub const VELA_SILENCE: Duration = Duration::from_secs(8);
 
 /// Which backends answer, as far as our own requests have shown.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Backends {
     /// Why Capsule does not answer; none while it does.
     pub capsule: Mutex<Option<String>>,
     /// When it was last asked whether it is back.
     pub capsule_probed: Mutex<Option<Instant>>,
-    /// When Vela last acted on any Application.
-    pub vela_acted: Mutex<Instant>,
+    /// When Vela last acted on any Application; none as long as this process has not seen it act.
+    pub vela_acted: Mutex<Option<Instant>>,
     /// Vela has been silent for too long.
     pub vela_silent: AtomicBool,
-}
-
-impl Default for Backends {
-    fn default() -> Self {
-        Self {
-            capsule: Mutex::default(),
-            capsule_probed: Mutex::default(),
-            vela_acted: Mutex::new(Instant::now()),
-            vela_silent: AtomicBool::new(false),
-        }
-    }
 }
 
 impl Backends {

@@ -9,6 +9,7 @@ mod context;
 mod key;
 mod metrics;
 mod observe;
+mod pace;
 mod plan;
 mod project;
 mod prune;

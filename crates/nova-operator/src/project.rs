@@ -8,8 +8,8 @@ use nova_plan::names::{ProjectName, TenantName};
 use nova_plan::project::{self, References, Seen};
 
 use crate::cleanup::{blocked, names};
-use crate::context::Context;
-use crate::key::Kind;
+use crate::context::{Context, Tabled as _};
+use crate::key::Key;
 use crate::reconcile::Reconcile;
 use crate::stop::Stop;
 use crate::workspace;
@@ -32,20 +32,15 @@ impl Reconcile for NovaProject {
 
     async fn attempt(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
         look(ctx, self, seen);
-        let home = self.namespace().unwrap_or_default();
-        let me = format!("NovaProject {home}/{}", self.name_any());
-        let (tenant, capsule) = workspace::surroundings(ctx, &home, &me)?;
-        let age = |p: &NovaProject| (p.creation_timestamp().map(|c| c.0), p.name_any());
-        let older = ctx.tables.projects.within(&home, "").iter().filter(|p| age(p) < age(self)).count();
-        let valid = project::validate(self, References { tenant: &tenant, older })?;
+        if let Some(namespace) = &seen.namespace {
+            workspace::release_deployer(ctx, namespace).await?;
+        }
+        let place = workspace::surroundings(ctx, self)?;
+        let older = ctx.older(self).len();
+        let valid = project::validate(self, References { tenant: &place.tenant, older })?;
         ctx.hold(self).await?;
-        let children = project::build(&valid, capsule.uid());
-        let namespace = workspace::apply(ctx, Kind::Project, &valid.owner.uid, children).await?;
-        let problems: Vec<_> = workspace::share_problem(ctx, &valid.namespace, self.spec.quotas.as_ref())
-            .into_iter()
-            .chain(workspace::capsule_problem(&tenant, &capsule, &namespace, &valid.namespace))
-            .collect();
-        if problems.is_empty() { Ok(()) } else { Err(Stop::Problems(problems)) }
+        let children = project::build(&valid, place.capsule.uid());
+        place.make::<Self>(ctx, self.spec.quotas.as_ref(), children).await
     }
 
     async fn cleanup(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
@@ -56,7 +51,15 @@ impl Reconcile for NovaProject {
         workspace::close(ctx, &namespace, &uid).await?;
         // Somebody may have written an app between the look and the closing of the door.
         empty(ctx, self, &namespace).await?;
+        workspace::release_deployer(ctx, &namespace).await?;
         workspace::remove(ctx, &namespace, &uid).await
+    }
+
+    /// The namespace may outlast its project, for instance where somebody took the finalizer off.
+    async fn absent(ctx: &Context, key: &Key) -> Result<(), Stop> {
+        let Some(tenant) = TenantName::from_home(&key.namespace) else { return Ok(()) };
+        let Ok(name) = ProjectName::parse(&key.name) else { return Ok(()) };
+        workspace::release_deployer(ctx, &tenant.app_namespace(&name)).await
     }
 
     fn judge(&self, _: &Context, seen: &Seen, outcome: &Outcome, now: Timestamp) -> NovaProjectStatus {
@@ -68,14 +71,13 @@ impl Reconcile for NovaProject {
 async fn empty(ctx: &Context, project: &NovaProject, namespace: &str) -> Result<(), Stop> {
     let apps: Vec<NovaApp> = ctx.inside(namespace).await?;
     if let (Some(first), DeletionPolicy::Block) = (apps.first(), project.spec.deletion_policy) {
-        let object = format!("NovaApp {namespace}/{}", first.name_any());
         let message =
             format!("the project still has apps: {}, and its deletionPolicy is Block", names(&apps));
         let fix = format!(
             "delete them, or set spec.deletionPolicy of NovaProject {} to Cascade",
             project.name_any()
         );
-        return Err(blocked(object, message, fix).into());
+        return Err(blocked(first.title(), message, fix).into());
     }
     ctx.cascade(&apps).await?;
     ctx.applications_gone(namespace).await

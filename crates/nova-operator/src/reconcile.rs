@@ -1,11 +1,14 @@
 //! One pass over one object, the same for every kind: look, try, tell, and say when to look again.
 
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use kube::ResourceExt;
-use nova_api::NovaStatus;
-use nova_api::conditions::{Code, ConditionType, Reason};
+use nova_api::conditions::{BlockerClass, Code, ConditionType, Phase, Reason};
+use nova_api::{CoreStatus, NovaStatus};
+use nova_plan::verdict::core;
 use nova_plan::{Outcome, Problem};
 
 use crate::context::{Context, Tabled};
@@ -17,6 +20,8 @@ use crate::stop::Stop;
 const WHILE_IN_PROGRESS: Duration = Duration::from_secs(5);
 /// Looks again at everything, for the same reason. Costs no request where nothing differs.
 const RESYNC: Duration = Duration::from_mins(10);
+/// Longest pass over one object.
+const LONGEST: Duration = Duration::from_mins(1);
 /// So many races in a row are bad luck; more are a fault.
 const RACES: u32 = 5;
 
@@ -31,6 +36,11 @@ pub trait Reconcile: Tabled {
     /// Takes everything away that the finalizer stands for; `Ok` when it is gone.
     fn cleanup(&self, ctx: &Context, seen: &mut Self::Seen) -> impl Future<Output = Result<(), Stop>> + Send;
 
+    /// Lets go of what may be left of an object that is gone already.
+    fn absent(_: &Context, _: &Key) -> impl Future<Output = Result<(), Stop>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// The whole status.
     fn judge(&self, ctx: &Context, seen: &Self::Seen, outcome: &Outcome, now: Timestamp) -> Self::Status;
 }
@@ -38,8 +48,18 @@ pub trait Reconcile: Tabled {
 /// Runs a pass over the object that `key` names. Returns a word for the metrics.
 pub async fn pass<K: Reconcile>(ctx: &Context, key: &Key) -> &'static str {
     let Some(object) = K::table(&ctx.tables).get(&key.namespace, &key.name) else {
-        ctx.backoff.reset(key);
-        return "gone";
+        return match K::absent(ctx, key).await {
+            Ok(()) => {
+                ctx.backoff.reset(key);
+                ctx.pace.ended(key);
+                "gone"
+            }
+            Err(stop) => {
+                tracing::warn!(object = %key, ?stop, "what is left of it cannot be let go; it is tried again");
+                ctx.queue.add_after(key.clone(), ctx.backoff.failed(key));
+                "retry"
+            }
+        };
     };
     let deleting = object.meta().deletion_timestamp.is_some();
     if deleting && !object.finalizers().iter().any(|f| Some(f.as_str()) == K::finalizer()) {
@@ -72,7 +92,7 @@ pub async fn pass<K: Reconcile>(ctx: &Context, key: &Key) -> &'static str {
             ctx.queue.add_after(key.clone(), ctx.backoff.again(key, moment));
             return "again";
         }
-        Err(Stop::Again(_)) => Outcome::from(lasting_race::<K>(key)),
+        Err(Stop::Again(_)) => Outcome::from(lasting_race(object.title())),
     };
     tell(ctx, key, object.as_ref(), &seen, &outcome).await
 }
@@ -96,8 +116,20 @@ async fn tell<K: Reconcile>(
     }
     let status = object.judge(ctx, seen, outcome, status_time());
     let before = object.status().map(|s| s.core().clone());
+    let more_of_the_same = goes_on(before.as_ref(), status.core(), outcome);
+    if more_of_the_same && let Some(wait) = ctx.pace.wait(key) {
+        ctx.queue.add_after(key.clone(), wait);
+        return "progress";
+    }
     match ctx.write_status(object.as_ref(), &status).await {
-        Ok(true) => ctx.report(object.as_ref(), before.as_ref(), status.core()).await,
+        Ok(true) => {
+            if outcome.is_progress() {
+                ctx.pace.told(key);
+            } else {
+                ctx.pace.ended(key);
+            }
+            ctx.report(object.as_ref(), before.as_ref(), status.core()).await;
+        }
         Ok(false) => {}
         Err(Stop::Again(moment)) => {
             ctx.queue.add_after(key.clone(), ctx.backoff.again(key, moment));
@@ -118,7 +150,7 @@ async fn tell<K: Reconcile>(
             ctx.backoff.reset(key);
             (RESYNC, "stalled")
         }
-        Outcome::Stopped(problems) if problems.iter().all(Problem::is_progress) => {
+        progress if progress.is_progress() => {
             ctx.backoff.reset(key);
             (WHILE_IN_PROGRESS, "progress")
         }
@@ -126,6 +158,13 @@ async fn tell<K: Reconcile>(
     };
     ctx.queue.add_after(key.clone(), delay);
     word
+}
+
+/// The same work as told before goes on, a little further.
+fn goes_on(before: Option<&CoreStatus>, now: &CoreStatus, outcome: &Outcome) -> bool {
+    outcome.is_progress()
+        && matches!(now.phase, Some(Phase::Applying | Phase::Deleting))
+        && before.is_some_and(|b| b.phase == now.phase && b.observed_generation == now.observed_generation)
 }
 
 /// The kind's own definition is on its way out: that is not a wish to delete what each object stands for.
@@ -149,18 +188,42 @@ fn kept_for_definition<K: Reconcile>() -> Problem {
 }
 
 /// A race that does not pass is a fault, and is told.
-fn lasting_race<K: Reconcile>(key: &Key) -> Problem {
+fn lasting_race(object: String) -> Problem {
     let message = "another writer is faster time and again, or a kind it needs cannot be listed";
-    Problem::new(ConditionType::Ready, Reason::BackendUnavailable, format!("{} {}", K::KIND, key.name), message)
+    Problem::new(ConditionType::Ready, Reason::BackendUnavailable, object, message)
         .code(Code::Kn503)
         .fix("see the operator's log for watches and requests that fail: kubectl -n kubenova-system logs deployment/kubenova-operator")
 }
 
-/// Times a pass and counts it.
+/// Times a pass and counts it. One that panics or hangs concerns this object only, and its status says so.
 pub async fn measured<K: Reconcile>(ctx: &Context, key: &Key) {
     let start = Instant::now();
-    let outcome = pass::<K>(ctx, key).await;
+    let whole = AssertUnwindSafe(pass::<K>(ctx, key)).catch_unwind();
+    let outcome = match tokio::time::timeout(LONGEST, whole).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => broken::<K>(ctx, key, "KubeNova has a fault: the pass over it panicked").await,
+        Err(_) => broken::<K>(ctx, key, "a pass over it did not end within a minute and was given up").await,
+    };
     let took = start.elapsed();
     ctx.metrics.reconciled(K::KEY.as_str(), outcome, took);
     tracing::debug!(outcome, took_ms = took.as_millis(), "pass");
+}
+
+/// Tells of a pass that did not come to its end; what it had found before stays in the status.
+async fn broken<K: Reconcile>(ctx: &Context, key: &Key, how: &str) -> &'static str {
+    tracing::error!(how, "pass did not end well; it is tried again");
+    ctx.queue.add_after(key.clone(), ctx.backoff.failed(key));
+    let Some(object) = K::table(&ctx.tables).get(&key.namespace, &key.name) else { return "broken" };
+    let problem = Problem::new(ConditionType::Ready, Reason::InternalError, object.title(), how)
+        .code(Code::Kn500)
+        .class(BlockerClass::Bug)
+        .fix(
+            "report it with the operator's log: kubectl -n kubenova-system logs deployment/kubenova-operator",
+        );
+    let mut status = object.status().cloned().unwrap_or_default();
+    *status.core_mut() = core(object.as_ref(), &[], &problem.into(), status_time());
+    if let Err(stop) = ctx.write_status(object.as_ref(), &status).await {
+        tracing::warn!(?stop, "status could not be written");
+    }
+    "broken"
 }

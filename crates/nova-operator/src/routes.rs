@@ -167,8 +167,14 @@ impl Context {
             ChildKind::RoleBinding if came_or_went && *name == binding_name(role::NAMESPACE_MANAGER) => {
                 self.route_to_divider(namespace, change.listed);
             }
-            ChildKind::RoleBinding if came_or_went && *name == binding_name(role::APP_DEPLOYER) => {
-                self.add_waiting_apps(namespace);
+            ChildKind::RoleBinding if *name == binding_name(role::APP_DEPLOYER) => {
+                if came_or_went {
+                    self.add_waiting_apps(namespace);
+                } else if change.new.is_some_and(Row::deleting)
+                    && let Some(workspace) = Key::of_namespace(namespace)
+                {
+                    self.queue.add(workspace, lane(change.listed));
+                }
             }
             ChildKind::ServiceAccount if came_or_went && name == DEPLOYER => self.add_waiting_apps(namespace),
             ChildKind::ResourceQuota => {
@@ -236,6 +242,10 @@ impl Context {
             if let Some(project) = Key::of_namespace(&change.at.0) {
                 let tenant = Key::tenant(project.tenant_name());
                 self.add_if_deleting(&project, &tenant);
+                let namespace = self.children(ChildKind::Namespace).get("", &change.at.0);
+                if namespace.is_some_and(|row| row.deleting()) {
+                    self.queue.add(project, Lane::Edit);
+                }
             }
             // A namesake may be waiting for the name.
             self.queue.add(Key::new(Kind::App, &change.at.0, &change.at.1), Lane::Edit);

@@ -1,12 +1,10 @@
 //! Start, work, stop: watches first, then workers, and at the end what is in flight is finished.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::FutureExt;
 use kube::Client;
 use nova_api::v1alpha1::{NovaApp, NovaCluster, NovaPlan, NovaProject, NovaSandbox, NovaTenant};
 use nova_plan::child::ChildKind;
@@ -18,14 +16,13 @@ use crate::backoff::Backoff;
 use crate::context::{Backends, Context, Tables};
 use crate::key::{Key, Kind};
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::queue::Queue;
 use crate::reconcile::measured;
 use crate::watches::{self, LEAVES};
 
 /// Objects worked on at once, all kinds together.
 const IN_FLIGHT: usize = 32;
-/// Longest pass over one object.
-const PASS: Duration = Duration::from_mins(1);
 
 /// How the operator is run.
 #[derive(Clone)]
@@ -59,6 +56,7 @@ impl Operator {
             tables,
             queue: Arc::new(Queue::default()),
             backoff: Backoff::default(),
+            pace: Pace::default(),
             metrics: Arc::new(Metrics::default()),
             backends: Backends::default(),
             owners: Mutex::new(HashMap::new()),
@@ -167,7 +165,7 @@ impl Operator {
     }
 }
 
-/// One pass, in a span of its own; a panic or a hang in it concerns this object only.
+/// One pass, in a span of its own.
 async fn one(ctx: &Context, key: &Key, mark: fn(&tracing::Span)) {
     let span = tracing::info_span!(
         "reconcile",
@@ -177,21 +175,28 @@ async fn one(ctx: &Context, key: &Key, mark: fn(&tracing::Span)) {
         request_id = tracing::field::Empty,
     );
     mark(&span);
-    ctx.metrics.in_flight(1);
-    let pass = AssertUnwindSafe(dispatch(ctx, key)).catch_unwind();
-    let ended = tokio::time::timeout(PASS, pass).instrument(span.clone()).await;
-    ctx.metrics.in_flight(-1);
-    let broken = match ended {
-        Ok(Ok(())) => None,
-        Ok(Err(_)) => Some("panicked"),
-        Err(_) => Some("took too long"),
-    };
-    if let Some(how) = broken {
-        span.in_scope(|| tracing::error!(how, "pass did not end well; it is tried again"));
-        ctx.metrics.reconciled(key.kind.as_str(), "broken", PASS);
-        ctx.queue.add_after(key.clone(), ctx.backoff.failed(key));
+    let _working = Working::on(ctx, key);
+    dispatch(ctx, key).instrument(span).await;
+}
+
+/// A key that is worked on. However that ends, it is free again then.
+struct Working<'a> {
+    ctx: &'a Context,
+    key: &'a Key,
+}
+
+impl<'a> Working<'a> {
+    fn on(ctx: &'a Context, key: &'a Key) -> Self {
+        ctx.metrics.in_flight(1);
+        Self { ctx, key }
     }
-    ctx.queue.done(key);
+}
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.ctx.metrics.in_flight(-1);
+        self.ctx.queue.done(self.key);
+    }
 }
 
 async fn dispatch(ctx: &Context, key: &Key) {

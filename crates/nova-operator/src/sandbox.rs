@@ -8,7 +8,6 @@ use nova_plan::names::{SandboxName, TenantName};
 use nova_plan::sandbox::{self, References, Seen};
 
 use crate::context::Context;
-use crate::key::Kind;
 use crate::reconcile::Reconcile;
 use crate::stop::Stop;
 use crate::workspace;
@@ -30,20 +29,12 @@ impl Reconcile for NovaSandbox {
 
     async fn attempt(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
         look(ctx, self, seen);
-        let home = self.namespace().unwrap_or_default();
-        let me = format!("NovaSandbox {home}/{}", self.name_any());
-        let (tenant, capsule) = workspace::surroundings(ctx, &home, &me)?;
-        let age = |s: &NovaSandbox| (s.creation_timestamp().map(|c| c.0), s.name_any());
-        let older = ctx.tables.sandboxes.within(&home, "").iter().filter(|s| age(s) < age(self)).count();
-        let valid = sandbox::validate(self, References { tenant: &tenant, older })?;
+        let place = workspace::surroundings(ctx, self)?;
+        let older = ctx.older(self).len();
+        let valid = sandbox::validate(self, References { tenant: &place.tenant, older })?;
         ctx.hold(self).await?;
-        let children = sandbox::build(&valid, capsule.uid());
-        let namespace = workspace::apply(ctx, Kind::Sandbox, &valid.owner.uid, children).await?;
-        let problems: Vec<_> = workspace::share_problem(ctx, &valid.namespace, self.spec.quotas.as_ref())
-            .into_iter()
-            .chain(workspace::capsule_problem(&tenant, &capsule, &namespace, &valid.namespace))
-            .collect();
-        if problems.is_empty() { Ok(()) } else { Err(Stop::Problems(problems)) }
+        let children = sandbox::build(&valid, place.capsule.uid());
+        place.make::<Self>(ctx, self.spec.quotas.as_ref(), children).await
     }
 
     async fn cleanup(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {

@@ -15,7 +15,7 @@ use nova_plan::{Outcome, Problem, cluster};
 use serde_json::{Value, json};
 
 use crate::cleanup::{DELETING, blocked, names};
-use crate::context::{CALL_TIMEOUT, Context};
+use crate::context::{CALL_TIMEOUT, Context, Tabled};
 use crate::key::Kind;
 use crate::observe::Row;
 use crate::quota;
@@ -171,9 +171,7 @@ async fn empty(ctx: &Context, tenant: &NovaTenant, name: &TenantName) -> Result<
     let projects: Vec<NovaProject> = ctx.inside(&home).await?;
     let sandboxes: Vec<NovaSandbox> = ctx.inside(&home).await?;
     if tenant.spec.deletion_policy == DeletionPolicy::Block {
-        let first = projects.first().map(|p| format!("NovaProject {home}/{}", p.name_any()));
-        let first =
-            first.or_else(|| sandboxes.first().map(|s| format!("NovaSandbox {home}/{}", s.name_any())));
+        let first = projects.first().map(Tabled::title).or_else(|| sandboxes.first().map(Tabled::title));
         let Some(first) = first else { return Ok(()) };
         let message = format!(
             "the tenant still has projects [{}] and sandboxes [{}], and its deletionPolicy is Block",
@@ -231,8 +229,7 @@ pub fn of_home(ctx: &Context, namespace: &str, me: &str) -> Result<Arc<NovaTenan
     match (name, tenant, home) {
         (Some(_), Some(tenant), Some(home)) if home.owner_uid() == tenant.uid().as_deref() => {
             if tenant.metadata.deletion_timestamp.is_some() {
-                let what = format!("NovaTenant {}", tenant.name_any());
-                return Err(Problem::missing(stage, what, "it is being deleted"));
+                return Err(Problem::missing(stage, tenant.title(), "it is being deleted"));
             }
             Ok(tenant)
         }

@@ -1,27 +1,36 @@
 //! What projects and sandboxes share: a namespace of a tenant, filled in the right order, emptied in the reverse.
 
+use kube::ResourceExt as _;
 use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
-use nova_api::v1alpha1::{NamespaceQuota, NovaTenant, Quotas};
+use nova_api::v1alpha1::{NamespaceQuota, Quotas};
 use nova_plan::Problem;
 use nova_plan::adapters::capsule::{self, Answer};
 use nova_plan::child::{Child, ChildKind, ChildRef};
-use nova_plan::names::{QUOTA, binding_name, role};
+use nova_plan::names::{QUOTA, binding_name, finalizer, role};
 use nova_plan::namespace::{Children, amounts_at, hard, shown};
 use nova_plan::quantity::Amount;
 use nova_plan::tenant::{ValidTenant, capsule_ref};
 
-use crate::context::Context;
+use crate::context::{Context, Tabled};
 use crate::key::Kind;
 use crate::observe::Row;
 use crate::stop::Stop;
 use crate::tenant;
 
-/// The tenant of a workspace and its Capsule tenant, ready to make namespaces in.
-pub fn surroundings(ctx: &Context, namespace: &str, me: &str) -> Result<(ValidTenant, Row), Problem> {
-    let nova = tenant::of_home(ctx, namespace, me)?;
+/// What a workspace is made in: its tenant, and the Capsule tenant that takes namespaces in.
+pub struct Surroundings {
+    /// The tenant, checked.
+    pub tenant: ValidTenant,
+    /// Its Capsule tenant.
+    pub capsule: Row,
+}
+
+/// The tenant in whose home namespace `workspace` is, once namespaces can be made in it.
+pub fn surroundings<K: Tabled>(ctx: &Context, workspace: &K) -> Result<Surroundings, Problem> {
+    let nova = tenant::of_home(ctx, &workspace.namespace().unwrap_or_default(), &workspace.title())?;
     let stage = ConditionType::DependenciesMet;
-    let waits = |message: String| Problem::missing(stage, format!("NovaTenant {}", name(&nova)), message);
-    let valid = tenant::valid(ctx, &nova).map_err(|problem| {
+    let waits = |message: String| Problem::missing(stage, nova.title(), message);
+    let tenant = tenant::valid(ctx, &nova).map_err(|problem| {
         waits(format!("it is not ready: {}: {}", problem.object, problem.message))
             .fix(problem.fix.clone())
             .class(problem.class)
@@ -29,18 +38,51 @@ pub fn surroundings(ctx: &Context, namespace: &str, me: &str) -> Result<(ValidTe
     if !ctx.installed(capsule::CRD) {
         return Err(tenant::capsule_missing());
     }
-    let row = ctx.child(&capsule_ref(valid.name.as_str()));
-    let ours = row.filter(|row| row.owner_uid() == Some(valid.owner.uid.as_str()) && !row.deleting());
-    let row = ours.ok_or_else(|| waits("its Capsule Tenant is not there yet".to_owned()))?;
-    Ok((valid, row))
+    let row = ctx.child(&capsule_ref(tenant.name.as_str()));
+    let ours = row.filter(|row| row.owner_uid() == Some(tenant.owner.uid.as_str()) && !row.deleting());
+    let capsule = ours.ok_or_else(|| waits("its Capsule Tenant is not there yet".to_owned()))?;
+    Ok(Surroundings { tenant, capsule })
 }
 
-fn name(tenant: &NovaTenant) -> &str {
-    tenant.metadata.name.as_deref().unwrap_or_default()
+impl Surroundings {
+    /// Makes a workspace so, and tells what it lacks; `quotas` are its own.
+    pub async fn make<K: Tabled>(
+        &self,
+        ctx: &Context,
+        quotas: Option<&Quotas>,
+        children: Children,
+    ) -> Result<(), Stop> {
+        let name = children.namespace.at.name.clone();
+        let row = apply(ctx, K::KEY, children).await?;
+        let problems: Vec<_> =
+            share_problem(ctx, &name, quotas).into_iter().chain(self.capsule_problem(&name, &row)).collect();
+        if problems.is_empty() { Ok(()) } else { Err(Stop::Problems(problems)) }
+    }
+
+    /// What Capsule says of a namespace. While it is away its last word counts: what was made stays as it was asked
+    /// for.
+    fn capsule_problem(&self, name: &str, namespace: &Row) -> Option<Problem> {
+        let at = capsule_ref(self.tenant.name.as_str());
+        let stage = ConditionType::TenantSynced;
+        match capsule::status(&self.capsule.body()).namespace(name, namespace.uid(), namespace.created()) {
+            Answer::Ready => None,
+            Answer::Pending => {
+                Some(Problem::progress(stage, &at, format!("Capsule has not taken {name} in yet")))
+            }
+            Answer::Failed(words) => Some(
+                Problem::new(stage, Reason::BackendUnavailable, &at, format!("of {name}: {words}"))
+                    .code(Code::Kn503)
+                    .fix(format!(
+                        "see what Capsule says: kubectl describe tenants.capsule.clastix.io {}",
+                        self.tenant.name
+                    )),
+            ),
+        }
+    }
 }
 
 /// Applies the children in their order: what limits the namespace comes before the first person may enter it.
-pub async fn apply(ctx: &Context, kind: Kind, owner_uid: &str, children: Children) -> Result<Row, Stop> {
+async fn apply(ctx: &Context, kind: Kind, children: Children) -> Result<Row, Stop> {
     let Children { namespace, manager, limits, network_policies, accounts, bindings, absent, quota } =
         children;
     let apply = async |stage, child: &Child| ctx.apply(kind, stage, child).await;
@@ -60,28 +102,8 @@ pub async fn apply(ctx: &Context, kind: Kind, owner_uid: &str, children: Childre
     for binding in &bindings {
         apply(ConditionType::AccessReady, binding).await?;
     }
-    ctx.prune(&absent, owner_uid).await?;
+    ctx.prune(&absent, &namespace.owner_uid).await?;
     Ok(row)
-}
-
-/// What Capsule says of a namespace. While it is away its last word counts: what was made stays as it was asked for.
-pub fn capsule_problem(tenant: &ValidTenant, capsule: &Row, namespace: &Row, name: &str) -> Option<Problem> {
-    let at = capsule_ref(tenant.name.as_str());
-    let stage = ConditionType::TenantSynced;
-    match capsule::status(&capsule.body()).namespace(name, namespace.uid(), namespace.created()) {
-        Answer::Ready => None,
-        Answer::Pending => {
-            Some(Problem::progress(stage, &at, format!("Capsule has not taken {name} in yet")))
-        }
-        Answer::Failed(words) => Some(
-            Problem::new(stage, Reason::BackendUnavailable, &at, format!("of {name}: {words}"))
-                .code(Code::Kn503)
-                .fix(format!(
-                    "see what Capsule says: kubectl describe tenants.capsule.clastix.io {}",
-                    tenant.name
-                )),
-        ),
-    }
 }
 
 /// What every container needs: a namespace with none of it runs nothing.
@@ -90,7 +112,7 @@ const NEEDED: [&str; 3] = ["pods", "requests.cpu", "requests.memory"];
 const MOVING: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// A share that is smaller than the workspace's own `quotas`, or nothing at all.
-pub fn share_problem(ctx: &Context, namespace: &str, own: Option<&Quotas>) -> Option<Problem> {
+fn share_problem(ctx: &Context, namespace: &str, own: Option<&Quotas>) -> Option<Problem> {
     let row = ctx.children(ChildKind::ResourceQuota).get(namespace, QUOTA)?;
     let asked = amounts_at(&row.body(), "/spec/hard");
     let own = hard(own);
@@ -128,23 +150,34 @@ pub fn quota(ctx: &Context, namespace: &str) -> Option<NamespaceQuota> {
     (quota != NamespaceQuota::default()).then_some(quota)
 }
 
-/// Closes the door to people.
+/// Closes the door to people, and asks for the deployer's rights to go as well.
 pub async fn close(ctx: &Context, namespace: &str, owner_uid: &str) -> Result<(), Stop> {
-    for cluster_role in [role::PROJECT_OWNER, role::PROJECT_DEV, role::APP_READER, role::SANDBOX_EDITOR] {
-        let at = ChildRef {
-            kind: ChildKind::RoleBinding,
-            namespace: namespace.to_owned(),
-            name: binding_name(cluster_role),
-        };
-        if ctx.child(&at).is_some() {
-            ctx.remove(&at, owner_uid).await?;
-        }
-    }
-    Ok(())
+    let roles =
+        [role::PROJECT_OWNER, role::PROJECT_DEV, role::APP_READER, role::SANDBOX_EDITOR, role::APP_DEPLOYER];
+    ctx.prune(&roles.map(|cluster_role| binding_ref(namespace, cluster_role)), owner_uid).await
+}
+
+fn binding_ref(namespace: &str, cluster_role: &str) -> ChildRef {
+    let name = binding_name(cluster_role);
+    ChildRef { kind: ChildKind::RoleBinding, namespace: namespace.to_owned(), name }
+}
+
+/// Lets the deployer's binding go once it is being deleted and Vela needs it no more. In a namespace that stays it is
+/// made anew right after.
+pub async fn release_deployer(ctx: &Context, namespace: &str) -> Result<(), Stop> {
+    let at = binding_ref(namespace, role::APP_DEPLOYER);
+    let Some(binding) = ctx.child(&at).filter(Row::deleting) else { return Ok(()) };
+    let place = ctx.live(ConditionType::AccessReady, &namespace_ref(namespace)).await?;
+    let stays = place.is_some_and(|live| live.pointer("/metadata/deletionTimestamp").is_none());
+    let needed = !stays && !ctx.applications(namespace).await?.is_empty();
+    if needed { Ok(()) } else { ctx.drop_finalizer(&at, &binding, finalizer::APPLICATIONS).await }
+}
+
+fn namespace_ref(namespace: &str) -> ChildRef {
+    ChildRef { kind: ChildKind::Namespace, namespace: String::new(), name: namespace.to_owned() }
 }
 
 /// Takes the namespace away; `Ok` when it is gone.
 pub async fn remove(ctx: &Context, namespace: &str, owner_uid: &str) -> Result<(), Stop> {
-    let at = ChildRef { kind: ChildKind::Namespace, namespace: String::new(), name: namespace.to_owned() };
-    ctx.remove(&at, owner_uid).await
+    ctx.remove(&namespace_ref(namespace), owner_uid).await
 }

@@ -65,6 +65,13 @@ pub mod annotation {
     pub const VELA_PUBLISH_VERSION: &str = "app.oam.dev/publishVersion";
 }
 
+/// Finalizers on children; those of the Nova kinds are with the kinds.
+pub mod finalizer {
+    /// On the deployer's binding. Vela takes down what an Application made with the rights that made it, so these
+    /// have to outlive the last Application of their namespace, also where the namespace itself is being deleted.
+    pub const APPLICATIONS: &str = "kubenova.io/applications";
+}
+
 /// `ClusterRoles` shipped by the chart.
 pub mod role {
     /// What the operator grants itself in every managed namespace.

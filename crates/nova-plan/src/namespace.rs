@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use crate::child::{Child, ChildKind, ChildRef, Owner};
 use crate::division::Hard;
 use crate::names::{
-    DEPLOYER, LIMITS, NamespaceType, OPERATOR_SERVICE_ACCOUNT, QUOTA, SYSTEM_NAMESPACE, binding_name, label,
-    role,
+    DEPLOYER, LIMITS, NamespaceType, OPERATOR_SERVICE_ACCOUNT, QUOTA, SYSTEM_NAMESPACE, binding_name,
+    finalizer, label, role,
 };
 use crate::quantity::Amount;
 
@@ -71,6 +71,13 @@ pub fn service_account(namespace: &str, name: &str) -> Value {
     json!({"kind": "ServiceAccount", "namespace": namespace, "name": name})
 }
 
+fn binding(cluster_role: &str, subjects: &[Value]) -> Value {
+    json!({
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": cluster_role},
+        "subjects": subjects,
+    })
+}
+
 impl Place<'_> {
     fn at(&self, kind: ChildKind, name: &str) -> ChildRef {
         ChildRef { kind, namespace: self.namespace.to_owned(), name: name.to_owned() }
@@ -111,11 +118,7 @@ impl Place<'_> {
     pub fn binding(&self, cluster_role: &str, mut subjects: Vec<Value>) -> Child {
         subjects.sort_by_key(Value::to_string);
         subjects.dedup();
-        let body = json!({
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": cluster_role},
-            "subjects": subjects,
-        });
-        self.child(ChildKind::RoleBinding, &binding_name(cluster_role), &body)
+        self.child(ChildKind::RoleBinding, &binding_name(cluster_role), &binding(cluster_role, &subjects))
     }
 
     /// Where a binding would be.
@@ -189,10 +192,12 @@ impl Place<'_> {
         self.child(ChildKind::ServiceAccount, name, &json!({"automountServiceAccountToken": false}))
     }
 
-    /// The deployer's rights.
+    /// The deployer's rights, which stay until there is nothing left to take down with them.
     #[must_use]
     pub fn deployer_binding(&self) -> Child {
-        self.binding(role::APP_DEPLOYER, vec![service_account(self.namespace, DEPLOYER)])
+        let mut body = binding(role::APP_DEPLOYER, &[service_account(self.namespace, DEPLOYER)]);
+        body["metadata"] = json!({"finalizers": [finalizer::APPLICATIONS]});
+        self.child(ChildKind::RoleBinding, &binding_name(role::APP_DEPLOYER), &body)
     }
 }
 

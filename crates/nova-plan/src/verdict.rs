@@ -18,6 +18,17 @@ pub enum Outcome {
     Stopped(Vec<Problem>),
 }
 
+impl Outcome {
+    /// True while ordinary work goes on, and nothing else is in the way.
+    #[must_use]
+    pub fn is_progress(&self) -> bool {
+        match self {
+            Self::Applied => false,
+            Self::Stopped(problems) => problems.iter().all(Problem::is_progress),
+        }
+    }
+}
+
 impl From<Problem> for Outcome {
     fn from(problem: Problem) -> Self {
         Self::Stopped(vec![problem])

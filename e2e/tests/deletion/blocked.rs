@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use e2e::quickstart;
+use e2e::{eventually, quickstart};
 use nova_testkit::Component;
 use serde_json::json;
 
@@ -75,25 +75,50 @@ pub async fn what_is_being_deleted_resurrects_no_child(stage: &Stage) -> Result<
     left_over(stage, NAME).await
 }
 
-pub async fn a_deletion_that_waits_for_vela_says_so_and_goes_on(stage: &Stage) -> Result<()> {
-    const NAME: &str = "dvela";
+pub async fn what_waits_for_vela_says_so_and_goes_on(stage: &Stage) -> Result<()> {
     let world = &stage.world;
-    world.apply_until_accepted(&quickstart(NAME)?, CONVERGES).await?;
-    world.ready(NAME, CONVERGES).await?;
-    project(NAME).set_policy(world, "Cascade").await?;
+    for name in ["dvela", "dhand", "dorphan"] {
+        world.apply_until_accepted(&quickstart(name)?, CONVERGES).await?;
+        project(name).set_policy(world, "Cascade").await?;
+    }
+    for name in ["dvela", "dhand", "dorphan"] {
+        world.ready(name, CONVERGES).await?;
+    }
     world.plane.stop(Component::Vela).await?;
-    project(NAME).delete(world).await?;
-    let at = format!("tn-{NAME}-app-shop/web");
-    let words = [at.as_str(), "app.oam.dev/resource-tracker-finalizer", "Fix: ", "vela-core"];
-    let told = project(NAME).says(world, "Deleting", &words, SAYS).await?;
+    // In the order of KubeNova.
+    project("dvela").delete(world).await?;
+    // By hand: the namespace alone, and together with a project that was torn from it.
+    let old = namespace("tn-dhand-app-shop").uid(world).await?;
+    namespace("tn-dhand-app-shop").delete(world).await?;
+    project("dorphan").merge(world, &json!({"metadata": {"finalizers": null}})).await?;
+    project("dorphan").delete(world).await?;
+    project("dorphan").gone(world, SAYS).await?;
+    namespace("tn-dorphan-app-shop").delete(world).await?;
+    let words = ["tn-dvela-app-shop/web", "app.oam.dev/resource-tracker-finalizer", "Fix: ", "vela-core"];
+    let told = project("dvela").says(world, "Deleting", &words, SAYS).await?;
     println!("without Vela: {told}");
+    let told = project("dhand").says(world, "Deleting", &["Namespace tn-dhand-app-shop"], SAYS).await?;
+    println!("without Vela: {told}");
+    for name in ["dhand", "dorphan"] {
+        let limits = limit_range(&format!("tn-{name}-app-shop"));
+        limits.gone(world, ENDS).await?;
+    }
     tokio::time::sleep(Duration::from_secs(2)).await;
-    ensure!(
-        namespace(&format!("tn-{NAME}-app-shop")).get(world).await?.is_some(),
-        "the namespace went before its app"
-    );
+    for name in ["dvela", "dhand", "dorphan"] {
+        let held = namespace(&format!("tn-{name}-app-shop")).get(world).await?;
+        ensure!(held.is_some(), "the namespace of {name} went before its app");
+    }
     world.plane.start_component(Component::Vela).await?;
-    let took = project(NAME).gone(world, ENDS).await?;
+    let took = project("dvela").gone(world, ENDS).await?;
     println!("without Vela: gone {took:.1?} after it came back");
-    Ok(())
+    let took = namespace("tn-dorphan-app-shop").gone(world, ENDS).await?;
+    println!("without Vela: a namespace without its project gone {took:.1?} later");
+    eventually("the namespace is made anew", ENDS, async || {
+        match namespace("tn-dhand-app-shop").uid(world).await {
+            Ok(uid) if uid != old => Ok(()),
+            Ok(_) => Err("it is still the old one".to_owned()),
+            Err(error) => Err(format!("{error:#}")),
+        }
+    })
+    .await
 }

@@ -45,7 +45,7 @@ async fn every_deletion_ends_and_leaves_nothing() -> Result<()> {
     )?;
     println!("sections side by side: {:.1?}", start.elapsed());
     crash::a_kill_during_the_cascade_changes_nothing_in_the_end(&stage, &mut operator, &reference).await?;
-    blocked::a_deletion_that_waits_for_vela_says_so_and_goes_on(&stage).await?;
+    blocked::what_waits_for_vela_says_so_and_goes_on(&stage).await?;
     every_delete_was_bound(&stage).await
 }
 
