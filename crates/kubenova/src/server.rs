@@ -2,10 +2,7 @@
 
 use std::{
     io,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use axum::{
@@ -27,7 +24,7 @@ pub struct Health {
 }
 
 struct Started {
-    ready: Arc<AtomicBool>,
+    ready: watch::Receiver<bool>,
     metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -38,7 +35,11 @@ impl Health {
     }
 
     /// The operator is there; whether it is ready is in `ready` from now on. Only the first call counts.
-    pub fn started(&self, ready: Arc<AtomicBool>, metrics: impl Fn() -> String + Send + Sync + 'static) {
+    pub fn started(
+        &self,
+        ready: watch::Receiver<bool>,
+        metrics: impl Fn() -> String + Send + Sync + 'static,
+    ) {
         self.started.get_or_init(|| Started { ready, metrics: Box::new(metrics) });
     }
 
@@ -49,7 +50,7 @@ impl Health {
         }
         match self.started.get() {
             None => Some("waiting for the first answer of the API server"),
-            Some(started) if !started.ready.load(Ordering::Relaxed) => {
+            Some(started) if !*started.ready.borrow() => {
                 Some("waiting for the first list of every kind; the log names requests that fail")
             }
             Some(_) => None,
@@ -107,13 +108,13 @@ mod tests {
         assert_eq!(status, 503);
         assert!(body.contains("API server"), "{body}");
 
-        let ready = Arc::new(AtomicBool::new(false));
-        health.started(ready.clone(), String::new);
+        let ready = watch::Sender::new(false);
+        health.started(ready.subscribe(), String::new);
         let (status, body) = ask(&health, "/readyz").await;
         assert_eq!(status, 503);
         assert!(body.contains("first list"), "{body}");
 
-        ready.store(true, Ordering::Relaxed);
+        ready.send_replace(true);
         assert_eq!(ask(&health, "/readyz").await, (200, "ok\n".to_owned()));
 
         stop.send_replace(true);
@@ -134,7 +135,8 @@ mod tests {
         let (_stop, told) = watch::channel(false);
         let health = Arc::new(Health::new(told));
         assert_eq!(ask(&health, "/metrics").await, (200, "# EOF\n".to_owned()));
-        health.started(Arc::default(), || "kubenova_events_total 1\n# EOF\n".to_owned());
+        health
+            .started(watch::Sender::new(true).subscribe(), || "kubenova_events_total 1\n# EOF\n".to_owned());
         assert_eq!(ask(&health, "/metrics").await.1, "kubenova_events_total 1\n# EOF\n");
     }
 }

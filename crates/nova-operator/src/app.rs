@@ -10,7 +10,7 @@ use nova_plan::adapters::vela::{self, Answer};
 use nova_plan::adapters::workload::Health;
 use nova_plan::app::{self, Leaf, References, Seen, ValidApp, Watched};
 use nova_plan::child::{ChildKind, Owner};
-use nova_plan::names::{DEPLOYER, Managed, annotation, binding_name, parse_namespace, role};
+use nova_plan::names::{DEPLOYER, Managed, annotation, binding_name, home_of, parse_namespace, role};
 use nova_plan::{Outcome, Problem};
 
 use crate::context::{Context, Tabled};
@@ -41,7 +41,7 @@ fn project(ctx: &Context, app: &NovaApp) -> Result<(Arc<NovaProject>, Owner, Opt
             .code(Code::Kn403)
             .fix("create the app in tn-<tenant>-app-<project>"));
     };
-    let home = format!("tn-{tenant}");
+    let home = home_of(tenant);
     let what = format!("NovaProject {home}/{name}");
     let waits = |message: &str| {
         Problem::missing(stage, &what, message).fix(format!("create {what}, or wait until it is ready"))

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use nova_plan::names::{LOCAL_CLUSTER, Managed, parse_namespace};
+use nova_plan::names::{LOCAL_CLUSTER, Managed, home_of, parse_namespace};
 
 /// The Nova kinds that are reconciled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,7 +87,7 @@ impl Key {
     #[must_use]
     pub fn of_namespace(namespace: &str) -> Option<Self> {
         let (tenant, managed) = parse_namespace(namespace)?;
-        let home = format!("tn-{tenant}");
+        let home = home_of(tenant);
         Some(match managed {
             Managed::Home => Self::tenant(tenant),
             Managed::App(project) => Self::new(Kind::Project, &home, project),

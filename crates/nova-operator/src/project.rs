@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use nova_api::v1alpha1::{DeletionPolicy, NovaApp, NovaProject, NovaProjectStatus};
 use nova_plan::Outcome;
+use nova_plan::child::{ChildKind, ChildRef};
 use nova_plan::names::{ProjectName, TenantName};
 use nova_plan::project::{self, References, Seen};
 
@@ -33,7 +34,7 @@ impl Reconcile for NovaProject {
     async fn attempt(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
         look(ctx, self, seen);
         if let Some(namespace) = &seen.namespace {
-            workspace::release_deployer(ctx, namespace).await?;
+            make_way(ctx, namespace).await?;
         }
         let place = workspace::surroundings(ctx, self)?;
         let older = ctx.older(self).len();
@@ -59,11 +60,35 @@ impl Reconcile for NovaProject {
     async fn absent(ctx: &Context, key: &Key) -> Result<(), Stop> {
         let Some(tenant) = TenantName::from_home(&key.namespace) else { return Ok(()) };
         let Ok(name) = ProjectName::parse(&key.name) else { return Ok(()) };
-        workspace::release_deployer(ctx, &tenant.app_namespace(&name)).await
+        make_way(ctx, &tenant.app_namespace(&name)).await
     }
 
     fn judge(&self, _: &Context, seen: &Seen, outcome: &Outcome, now: Timestamp) -> NovaProjectStatus {
         project::status(self, seen, outcome, now)
+    }
+}
+
+/// Where somebody deletes the namespace itself, its apps go first, while Vela can still take them down, and then what
+/// was kept for them.
+async fn make_way(ctx: &Context, namespace: &str) -> Result<(), Stop> {
+    if workspace::is_going(ctx, namespace).await? {
+        let apps: Vec<NovaApp> = ctx.inside(namespace).await?;
+        begun(ctx.cascade(&apps).await)?;
+        // Garbage collection would do it, but later than Capsule, which soon tears off Vela's finalizers.
+        for row in ctx.children(ChildKind::Application).within(namespace, "") {
+            let name = row.body()["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            let at = ChildRef { kind: ChildKind::Application, namespace: namespace.to_owned(), name };
+            begun(ctx.remove(&at, row.owner_uid().unwrap_or_default()).await)?;
+        }
+    }
+    workspace::release_deployer(ctx, namespace).await
+}
+
+/// A deletion that goes on by itself counts as done here.
+fn begun(deletion: Result<(), Stop>) -> Result<(), Stop> {
+    match deletion {
+        Err(Stop::Problem(problem)) if problem.is_progress() => Ok(()),
+        other => other,
     }
 }
 

@@ -8,7 +8,7 @@ use nova_api::conditions::ConditionType;
 use nova_api::v1alpha1::{NovaApp, NovaCluster, NovaPlan, NovaProject, NovaSandbox, NovaTenant};
 use nova_api::{NovaKind, NovaStatus};
 use nova_plan::child::ChildKind;
-use nova_plan::names::{DEPLOYER, Managed, binding_name, parse_namespace, role};
+use nova_plan::names::{DEPLOYER, Managed, binding_name, home_of, parse_namespace, role};
 
 use crate::context::{Context, LeafRow, Tabled};
 use crate::key::{Key, Kind};
@@ -61,7 +61,7 @@ impl Context {
             self.add_all(&self.tables.plans.all(), Lane::Background);
             for tenant in self.tables.tenants.all() {
                 self.queue.add(tenant.key(), lane(change.listed));
-                self.add_workspaces(&format!("tn-{}", tenant.name_any()), |_| true);
+                self.add_workspaces(&home_of(&tenant.name_any()), |_| true);
             }
         }
     }
@@ -72,7 +72,7 @@ impl Context {
         if asked_anew(change.old, change.new) {
             for tenant in self.tables.tenants.all() {
                 self.queue.add(tenant.key(), lane(change.listed));
-                self.add_workspaces(&format!("tn-{}", tenant.name_any()), |_| true);
+                self.add_workspaces(&home_of(&tenant.name_any()), |_| true);
             }
         }
     }
@@ -83,7 +83,7 @@ impl Context {
         if !asked_anew(change.old, change.new) {
             return;
         }
-        self.add_workspaces(&format!("tn-{}", change.at.1), |_| true);
+        self.add_workspaces(&home_of(&change.at.1), |_| true);
         for plan in self.tables.plans.all() {
             self.queue.add_after(plan.key(), COUNTS);
         }
@@ -220,7 +220,7 @@ impl Context {
             _ => true,
         };
         if told_anew {
-            let home = format!("tn-{name}");
+            let home = home_of(name);
             self.add_workspaces(&home, |ready| !ready);
             // The others too may have got bad news; while namespaces come and go that is rare, and can wait a moment.
             for project in self.tables.projects.within(&home, "") {

@@ -1,14 +1,13 @@
 //! Start, work, stop: watches first, then workers, and at the end what is in flight is finished.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::Client;
 use nova_api::v1alpha1::{NovaApp, NovaCluster, NovaPlan, NovaProject, NovaSandbox, NovaTenant};
 use nova_plan::child::ChildKind;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
@@ -38,7 +37,7 @@ pub struct Settings {
 /// The operator.
 pub struct Operator {
     ctx: Arc<Context>,
-    ready: Arc<AtomicBool>,
+    ready: watch::Sender<bool>,
     mark: fn(&tracing::Span),
 }
 
@@ -62,7 +61,7 @@ impl Operator {
             owners: Mutex::new(HashMap::new()),
             request_id: settings.request_id,
         };
-        Self { ctx: Arc::new(ctx), ready: Arc::default(), mark: settings.mark }
+        Self { ctx: Arc::new(ctx), ready: watch::Sender::new(false), mark: settings.mark }
     }
 
     /// What is counted.
@@ -73,8 +72,8 @@ impl Operator {
 
     /// True from the moment when every kind was listed once.
     #[must_use]
-    pub fn ready(&self) -> Arc<AtomicBool> {
-        self.ready.clone()
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
     }
 
     /// Works until `stop` resolves, then finishes what is in flight, at most for `grace`.
@@ -94,7 +93,7 @@ impl Operator {
                 self.ctx.tables.definitions.synced().await;
             }
             crate::cluster::create_local(&self.ctx).await;
-            self.ready.store(true, Ordering::Relaxed);
+            self.ready.send_replace(true);
             tracing::info!(queued = self.ctx.queue.depth(), "every kind is listed; work begins");
             let mut look = tokio::time::interval(Duration::from_secs(1));
             loop {
@@ -114,7 +113,7 @@ impl Operator {
             () = work => {}
             () = self.workers(&mut passes) => {}
         }
-        self.ready.store(false, Ordering::Relaxed);
+        self.ready.send_replace(false);
         self.ctx.queue.close();
         tracing::info!(in_flight = passes.len(), "stopping");
         let finish = async { while passes.join_next().await.is_some() {} };
@@ -147,9 +146,8 @@ impl Operator {
 
     /// Takes keys from the queue once everything was listed; never more than the bound at once.
     async fn workers(&self, passes: &mut JoinSet<()>) {
-        while !self.ready.load(Ordering::Relaxed) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        // The sender lives in `self`, so the channel cannot close meanwhile.
+        let _ = self.ready().wait_for(|ready| *ready).await;
         let places = Arc::new(Semaphore::new(IN_FLIGHT));
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };

@@ -9,7 +9,9 @@ use nova_api::conditions::{Code, ConditionType, Reason};
 use nova_api::v1alpha1::{DeletionPolicy, NovaApp, NovaProject, NovaSandbox, NovaTenant, NovaTenantStatus};
 use nova_plan::adapters::capsule::{self, Answer};
 use nova_plan::child::{Child, ChildKind, ChildRef, Ownership, ownership};
-use nova_plan::names::{LOCAL_CLUSTER, TenantName, binding_name, role};
+use nova_plan::names::{
+    LOCAL_CLUSTER, TenantName, app_namespace_of, binding_name, default_dev_group_of, home_of, role,
+};
 use nova_plan::tenant::{self, References, Seen, ValidTenant, plan_in_force};
 use nova_plan::{Outcome, Problem, cluster};
 use serde_json::{Value, json};
@@ -26,7 +28,8 @@ use crate::stop::{self, Doing, Stop};
 pub fn valid(ctx: &Context, tenant: &NovaTenant) -> Result<ValidTenant, Problem> {
     let cluster = ctx.tables.clusters.get("", LOCAL_CLUSTER);
     let plan = plan_in_force(tenant, cluster.as_deref()).and_then(|(name, _)| ctx.tables.plans.get("", name));
-    let group = |t: &NovaTenant| t.spec.dev_group.clone().unwrap_or_else(|| format!("{}-devs", t.name_any()));
+    let group =
+        |t: &NovaTenant| t.spec.dev_group.clone().unwrap_or_else(|| default_dev_group_of(&t.name_any()));
     let age = |t: &NovaTenant| (t.creation_timestamp().map(|c| c.0), t.name_any());
     let mine = group(tenant);
     let others = ctx.tables.tenants.all();
@@ -111,9 +114,9 @@ pub fn capsule_missing() -> Problem {
 }
 
 fn count(ctx: &Context, tenant: &NovaTenant, seen: &mut Seen) {
-    let home = format!("tn-{}", tenant.name_any());
+    let (name, home) = (tenant.name_any(), home_of(&tenant.name_any()));
     let projects = ctx.tables.projects.within(&home, "");
-    seen.apps = projects.iter().map(|p| ctx.tables.apps.count(&format!("{home}-app-{}", p.name_any()))).sum();
+    seen.apps = projects.iter().map(|p| ctx.tables.apps.count(&app_namespace_of(&name, &p.name_any()))).sum();
     seen.projects = projects.len();
     seen.sandboxes = ctx.tables.sandboxes.count(&home);
 }
@@ -184,7 +187,7 @@ async fn empty(ctx: &Context, tenant: &NovaTenant, name: &TenantName) -> Result<
     // No app is in a sandbox, so these go at the same time as what is in order below.
     let sandboxes_gone = ctx.cascade(&sandboxes).await;
     for project in &projects {
-        let namespace = format!("{home}-app-{}", project.name_any());
+        let namespace = app_namespace_of(name.as_str(), &project.name_any());
         let apps: Vec<NovaApp> = ctx.inside(&namespace).await?;
         ctx.cascade(&apps).await?;
         ctx.applications_gone(&namespace).await?;

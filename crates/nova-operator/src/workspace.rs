@@ -162,11 +162,22 @@ fn binding_ref(namespace: &str, cluster_role: &str) -> ChildRef {
     ChildRef { kind: ChildKind::RoleBinding, namespace: namespace.to_owned(), name }
 }
 
+/// True when the namespace itself is being deleted. Asks the API server before it says so.
+pub async fn is_going(ctx: &Context, namespace: &str) -> Result<bool, Stop> {
+    let at = namespace_ref(namespace);
+    if !ctx.child(&at).is_some_and(|row| row.deleting()) {
+        return Ok(false);
+    }
+    let live = ctx.live(ConditionType::NamespacesReady, &at).await?;
+    Ok(live.is_some_and(|live| live.pointer("/metadata/deletionTimestamp").is_some()))
+}
+
 /// Lets the deployer's binding go once it is being deleted and Vela needs it no more. In a namespace that stays it is
 /// made anew right after.
 pub async fn release_deployer(ctx: &Context, namespace: &str) -> Result<(), Stop> {
     let at = binding_ref(namespace, role::APP_DEPLOYER);
     let Some(binding) = ctx.child(&at).filter(Row::deleting) else { return Ok(()) };
+    // Not from the table: the news that the binding goes may come before that of its namespace.
     let place = ctx.live(ConditionType::AccessReady, &namespace_ref(namespace)).await?;
     let stays = place.is_some_and(|live| live.pointer("/metadata/deletionTimestamp").is_none());
     let needed = !stays && !ctx.applications(namespace).await?.is_empty();

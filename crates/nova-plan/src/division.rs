@@ -67,8 +67,8 @@ pub struct Division {
 
 impl Division {
     /// True when `next` is the end state.
-    #[must_use]
-    pub fn settled(&self) -> bool {
+    #[cfg(test)]
+    fn settled(&self) -> bool {
         self.next == self.target
     }
 }

@@ -173,6 +173,24 @@ name_type!(ProjectName, "A checked project name.");
 name_type!(SandboxName, "A checked sandbox name.");
 name_type!(AppName, "A checked app name.");
 
+/// Home namespace of a tenant, by a name that is known to be one or is only looked up.
+#[must_use]
+pub fn home_of(tenant: &str) -> String {
+    format!("tn-{tenant}")
+}
+
+/// Namespace of a project's apps, by names that are known to be such or are only looked up.
+#[must_use]
+pub fn app_namespace_of(tenant: &str, project: &str) -> String {
+    format!("{}-app-{project}", home_of(tenant))
+}
+
+/// Developer group of a tenant that names none.
+#[must_use]
+pub fn default_dev_group_of(tenant: &str) -> String {
+    format!("{tenant}-devs")
+}
+
 impl TenantName {
     /// Parses a tenant name by the rule that keeps the namespace patterns injective.
     pub fn parse(name: &str) -> Result<Self, InvalidName> {
@@ -189,25 +207,25 @@ impl TenantName {
     /// Home namespace.
     #[must_use]
     pub fn home(&self) -> String {
-        format!("tn-{}", self.0)
+        home_of(&self.0)
     }
 
     /// Namespace of a project's apps.
     #[must_use]
     pub fn app_namespace(&self, project: &ProjectName) -> String {
-        format!("tn-{}-app-{}", self.0, project.0)
+        app_namespace_of(&self.0, &project.0)
     }
 
     /// Namespace of a sandbox.
     #[must_use]
     pub fn sandbox_namespace(&self, sandbox: &SandboxName) -> String {
-        format!("tn-{}-sandbox-{}", self.0, sandbox.0)
+        format!("{}-sandbox-{sandbox}", self.home())
     }
 
     /// Developer group when the tenant names none.
     #[must_use]
     pub fn default_dev_group(&self) -> String {
-        format!("{}-devs", self.0)
+        default_dev_group_of(&self.0)
     }
 
     /// The tenant a home namespace is of, by its name alone.
@@ -267,12 +285,6 @@ impl NamespaceType {
             Self::App => "app",
             Self::Sandbox => "sandbox",
         }
-    }
-
-    /// Reads the label value.
-    #[must_use]
-    pub fn parse(value: &str) -> Option<Self> {
-        [Self::Home, Self::App, Self::Sandbox].into_iter().find(|t| t.as_str() == value)
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
-use e2e::{eventually, quickstart};
+use anyhow::{Context as _, Result, ensure};
+use e2e::{any, eventually, quickstart};
+use kube::api::ListParams;
 use nova_testkit::Component;
 use serde_json::json;
 
 use crate::order::left_over;
 use crate::place::{
-    app, application, config_map, limit_range, namespace, network_policy, project, sandbox, tenant,
+    app, application, config_map, limit_range, namespace, network_policy, project, role_binding, sandbox,
+    tenant,
 };
 use crate::{CONVERGES, ENDS, Stage};
 
@@ -75,44 +77,72 @@ pub async fn what_is_being_deleted_resurrects_no_child(stage: &Stage) -> Result<
     left_over(stage, NAME).await
 }
 
+/// An app without pods: its namespace is emptied the moment it is deleted.
+fn settings(tenant: &str) -> String {
+    let manifest =
+        r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"settings"},"data":{"a":"b"}}"#;
+    json!({
+        "apiVersion": "kubenova.io/v1alpha1",
+        "kind": "NovaApp",
+        "metadata": {"name": "web", "namespace": format!("tn-{tenant}-app-shop")},
+        "spec": {"source": {"kind": "kubeManifest", "kubeManifest": {"manifest": manifest}}},
+    })
+    .to_string()
+}
+
+/// Vela's record of what it made for a tenant's apps has gone with them.
+async fn no_tracker(stage: &Stage, tenant: &str) -> Result<()> {
+    let trackers = any(&stage.world.admin, "core.oam.dev", "v1beta1", "ResourceTracker", "resourcetrackers");
+    eventually(&format!("no ResourceTracker of {tenant} is left"), SAYS, async || {
+        let all = trackers.list(&ListParams::default()).await.map_err(|e| e.to_string())?;
+        let left = all.iter().map(kube::ResourceExt::name_any);
+        let left: Vec<String> =
+            left.filter(|name| name.ends_with(&format!("-tn-{tenant}-app-shop"))).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await
+}
+
 pub async fn what_waits_for_vela_says_so_and_goes_on(stage: &Stage) -> Result<()> {
     let world = &stage.world;
-    for name in ["dvela", "dhand", "dorphan"] {
-        world.apply_until_accepted(&quickstart(name)?, CONVERGES).await?;
+    world.apply_until_accepted(&quickstart("dvela")?, CONVERGES).await?;
+    project("dvela").set_policy(world, "Cascade").await?;
+    for name in ["dhand", "dtorn"] {
+        let mut documents = quickstart(name)?;
+        *documents.last_mut().context("the quickstart has an app")? = settings(name);
+        world.apply_until_accepted(&documents, CONVERGES).await?;
         project(name).set_policy(world, "Cascade").await?;
     }
-    for name in ["dvela", "dhand", "dorphan"] {
+    for name in ["dvela", "dhand", "dtorn"] {
         world.ready(name, CONVERGES).await?;
     }
     world.plane.stop(Component::Vela).await?;
-    // In the order of KubeNova.
+    // As KubeNova does it.
     project("dvela").delete(world).await?;
-    // By hand: the namespace alone, and together with a project that was torn from it.
-    let old = namespace("tn-dhand-app-shop").uid(world).await?;
-    namespace("tn-dhand-app-shop").delete(world).await?;
-    project("dorphan").merge(world, &json!({"metadata": {"finalizers": null}})).await?;
-    project("dorphan").delete(world).await?;
-    project("dorphan").gone(world, SAYS).await?;
-    namespace("tn-dorphan-app-shop").delete(world).await?;
     let words = ["tn-dvela-app-shop/web", "app.oam.dev/resource-tracker-finalizer", "Fix: ", "vela-core"];
     let told = project("dvela").says(world, "Deleting", &words, SAYS).await?;
     println!("without Vela: {told}");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let held = namespace("tn-dvela-app-shop").get(world).await?;
+    ensure!(held.is_some(), "the namespace went before its app");
+    // By hand: a project torn from its namespace, and namespaces alone.
+    project("dtorn").delete(world).await?;
+    application("dtorn", "web").is_going(world, SAYS).await?;
+    project("dtorn").merge(world, &json!({"metadata": {"finalizers": null}})).await?;
+    project("dtorn").gone(world, SAYS).await?;
+    let old = namespace("tn-dhand-app-shop").uid(world).await?;
+    for name in ["dtorn", "dhand"] {
+        namespace(&format!("tn-{name}-app-shop")).delete(world).await?;
+    }
+    for name in ["dtorn", "dhand"] {
+        let rights = role_binding(&format!("tn-{name}-app-shop"), "kubenova-app-deployer-binding");
+        rights.is_going(world, SAYS).await?;
+    }
     let told = project("dhand").says(world, "Deleting", &["Namespace tn-dhand-app-shop"], SAYS).await?;
     println!("without Vela: {told}");
-    for name in ["dhand", "dorphan"] {
-        let limits = limit_range(&format!("tn-{name}-app-shop"));
-        limits.gone(world, ENDS).await?;
-    }
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    for name in ["dvela", "dhand", "dorphan"] {
-        let held = namespace(&format!("tn-{name}-app-shop")).get(world).await?;
-        ensure!(held.is_some(), "the namespace of {name} went before its app");
-    }
     world.plane.start_component(Component::Vela).await?;
-    let took = project("dvela").gone(world, ENDS).await?;
-    println!("without Vela: gone {took:.1?} after it came back");
-    let took = namespace("tn-dorphan-app-shop").gone(world, ENDS).await?;
-    println!("without Vela: a namespace without its project gone {took:.1?} later");
+    let took = namespace("tn-dtorn-app-shop").gone(world, ENDS).await?;
+    println!("without Vela: a namespace torn from its project gone {took:.1?} after it came back");
     eventually("the namespace is made anew", ENDS, async || {
         match namespace("tn-dhand-app-shop").uid(world).await {
             Ok(uid) if uid != old => Ok(()),
@@ -120,5 +150,11 @@ pub async fn what_waits_for_vela_says_so_and_goes_on(stage: &Stage) -> Result<()
             Err(error) => Err(format!("{error:#}")),
         }
     })
-    .await
+    .await?;
+    let took = project("dvela").gone(world, ENDS).await?;
+    println!("without Vela: gone {took:.1?} after that");
+    for name in ["dvela", "dhand", "dtorn"] {
+        no_tracker(stage, name).await?;
+    }
+    Ok(())
 }

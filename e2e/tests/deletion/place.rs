@@ -73,6 +73,10 @@ pub fn limit_range(namespace: &str) -> Place {
     place(("", "v1", "LimitRange", "limitranges"), namespace, "kubenova-limits")
 }
 
+pub fn role_binding(namespace: &str, name: &str) -> Place {
+    place(("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"), namespace, name)
+}
+
 pub fn config_map(namespace: &str, name: &str) -> Place {
     place(("", "v1", "ConfigMap", "configmaps"), namespace, name)
 }
@@ -120,6 +124,17 @@ impl Place {
         })
         .await?;
         Ok(start.elapsed())
+    }
+
+    /// Waits until it is on its way out, but held.
+    pub async fn is_going(&self, world: &World, within: Duration) -> Result<()> {
+        eventually(&format!("{self} is being deleted"), within, async || match self.get(world).await {
+            Ok(Some(object)) if object.metadata.deletion_timestamp.is_some() => Ok(()),
+            Ok(Some(_)) => Err("it is not".to_owned()),
+            Ok(None) => Err("it is gone".to_owned()),
+            Err(error) => Err(format!("{error:#}")),
+        })
+        .await
     }
 
     /// Waits until it is there.
