@@ -52,7 +52,7 @@ impl Reconcile for NovaProject {
         workspace::close(ctx, &namespace, &uid).await?;
         // Somebody may have written an app between the look and the closing of the door.
         empty(ctx, self, &namespace).await?;
-        workspace::release_deployer(ctx, &namespace).await?;
+        workspace::dismiss_deployer(ctx, &namespace, &uid).await?;
         workspace::remove(ctx, &namespace, &uid).await
     }
 

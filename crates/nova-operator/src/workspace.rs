@@ -150,10 +150,9 @@ pub fn quota(ctx: &Context, namespace: &str) -> Option<NamespaceQuota> {
     (quota != NamespaceQuota::default()).then_some(quota)
 }
 
-/// Closes the door to people, and asks for the deployer's rights to go as well.
+/// Closes the door to people.
 pub async fn close(ctx: &Context, namespace: &str, owner_uid: &str) -> Result<(), Stop> {
-    let roles =
-        [role::PROJECT_OWNER, role::PROJECT_DEV, role::APP_READER, role::SANDBOX_EDITOR, role::APP_DEPLOYER];
+    let roles = [role::PROJECT_OWNER, role::PROJECT_DEV, role::APP_READER, role::SANDBOX_EDITOR];
     ctx.prune(&roles.map(|cluster_role| binding_ref(namespace, cluster_role)), owner_uid).await
 }
 
@@ -182,6 +181,12 @@ pub async fn release_deployer(ctx: &Context, namespace: &str) -> Result<(), Stop
     let stays = place.is_some_and(|live| live.pointer("/metadata/deletionTimestamp").is_none());
     let needed = !stays && !ctx.applications(namespace).await?.is_empty();
     if needed { Ok(()) } else { ctx.drop_finalizer(&at, &binding, finalizer::APPLICATIONS).await }
+}
+
+/// Takes the deployer's rights away, where no app needs them any more; `Ok` when they are gone.
+pub async fn dismiss_deployer(ctx: &Context, namespace: &str, owner_uid: &str) -> Result<(), Stop> {
+    release_deployer(ctx, namespace).await?;
+    ctx.remove(&binding_ref(namespace, role::APP_DEPLOYER), owner_uid).await
 }
 
 fn namespace_ref(namespace: &str) -> ChildRef {
