@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use futures::{StreamExt as _, stream};
 use nova_testkit::build;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -30,6 +31,16 @@ struct Part {
     args: Vec<String>,
 }
 
+impl Part {
+    /// Waits for most of its time, so that another such part may run beside it.
+    fn waits(&self) -> bool {
+        ["backends", "quickstart", "restart"].contains(&self.name.as_str())
+    }
+}
+
+/// Parts that wait run so many at once.
+const SIDE_BY_SIDE: usize = 2;
+
 /// How a part ended.
 struct Outcome {
     name: String,
@@ -46,6 +57,7 @@ impl Test {
     ///
     /// When a test failed, or a part could not be run.
     pub async fn run(self) -> Result<()> {
+        let start = Instant::now();
         let mut parts = parts()?;
         if let Some(only) = &self.only {
             let names: Vec<String> = parts.iter().map(|p| p.name.clone()).collect();
@@ -57,23 +69,28 @@ impl Test {
         if parts.iter().any(|p| p.name != "unit") {
             tokio::task::spawn_blocking(build::ensure).await.context("build the control plane")??;
             // The end-to-end tests run the operator as a program of its own.
-            let built = cargo().args(["build", "--locked", "--package", "kubenova"]).status().await;
-            if !built.context("run cargo")?.success() {
-                bail!("the operator does not build, see above");
-            }
+            compile(&["build", "--package", "kubenova"]).await?;
+        }
+        let (waiting, alone): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(Part::waits);
+        let several = waiting.len() > 1;
+        if several {
+            // Otherwise the first would wait for the compiler, and the second for the first.
+            compile(&["test", "--package", "e2e", "--no-run"]).await?;
         }
         let mut outcomes = Vec::new();
-        let total = parts.len();
-        for (at, part) in parts.into_iter().enumerate() {
-            println!("\n[{}/{total}] {}", at + 1, part.name);
-            outcomes.push(run(part).await?);
+        for part in alone {
+            outcomes.push(run(part, false).await?);
         }
-        summary(&outcomes)
+        let mut side_by_side =
+            stream::iter(waiting).map(|part| run(part, several)).buffer_unordered(SIDE_BY_SIDE);
+        while let Some(outcome) = side_by_side.next().await {
+            outcomes.push(outcome?);
+        }
+        summary(&outcomes, start.elapsed())
     }
 }
 
-/// Units first, because they are quick; then a part for each end-to-end file, one after the other: each has a
-/// control plane of its own.
+/// Units first, because they are quick; then a part for each end-to-end file: each has a control plane of its own.
 fn parts() -> Result<Vec<Part>> {
     let args = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
     let mut parts = vec![
@@ -104,9 +121,20 @@ fn parts() -> Result<Vec<Part>> {
     Ok(parts)
 }
 
-/// Runs one part; what it prints goes through, and its closing lines are counted.
-async fn run(part: Part) -> Result<Outcome> {
+async fn compile(args: &[&str]) -> Result<()> {
+    let status = cargo().args(args).arg("--locked").status().await.context("run cargo")?;
+    if !status.success() {
+        bail!("cargo {} failed, see above", args.join(" "));
+    }
+    Ok(())
+}
+
+/// Runs one part, and counts its closing lines. What it prints goes through, or follows as a whole where others run
+/// beside it.
+async fn run(part: Part, beside_others: bool) -> Result<Outcome> {
+    println!("\n[{}]{}", part.name, if beside_others { " begins; what it prints follows" } else { "" });
     let start = Instant::now();
+    let mut printed = Vec::new();
     let mut child = cargo()
         .args(["test", "--locked"])
         .args(&part.args)
@@ -116,11 +144,14 @@ async fn run(part: Part) -> Result<Outcome> {
     let mut lines = BufReader::new(child.stdout.take().context("read what cargo prints")?).lines();
     let (mut passed, mut failed) = (0, 0);
     while let Some(line) = lines.next_line().await.context("read what cargo prints")? {
-        println!("{line}");
         if let Some((ok, bad)) = counts(&line) {
             passed += ok;
             failed += bad;
         }
+        if beside_others { printed.push(line) } else { println!("{line}") }
+    }
+    if beside_others {
+        println!("\n[{}] has ended\n{}", part.name, printed.join("\n"));
     }
     let broken = !child.wait().await.context("wait for cargo test")?.success();
     Ok(Outcome { name: part.name, passed, failed, broken, took: start.elapsed() })
@@ -136,7 +167,7 @@ fn counts(line: &str) -> Option<(u32, u32)> {
     Some((number(" passed")?, number(" failed")?))
 }
 
-fn summary(outcomes: &[Outcome]) -> Result<()> {
+fn summary(outcomes: &[Outcome], took: Duration) -> Result<()> {
     println!("\n{:<14} {:>7} {:>7} {:>9}", "part", "passed", "failed", "seconds");
     for outcome in outcomes {
         let Outcome { name, passed, failed, broken, took } = outcome;
@@ -145,8 +176,7 @@ fn summary(outcomes: &[Outcome]) -> Result<()> {
     }
     let passed: u32 = outcomes.iter().map(|o| o.passed).sum();
     let failed: u32 = outcomes.iter().map(|o| o.failed).sum();
-    let took: f64 = outcomes.iter().map(|o| o.took.as_secs_f64()).sum();
-    println!("in {:.1} minutes", took / 60.0);
+    println!("in {:.1} minutes", took.as_secs_f64() / 60.0);
     println!("{passed} passed, {failed} failed");
     let broken: Vec<&str> = outcomes.iter().filter(|o| o.broken).map(|o| o.name.as_str()).collect();
     if broken.is_empty() {
