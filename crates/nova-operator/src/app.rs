@@ -15,10 +15,10 @@ use nova_plan::{Outcome, Problem};
 
 use crate::context::{Context, Tabled};
 use crate::key::Kind;
-use crate::observe::Row;
 use crate::reconcile::Reconcile;
+use crate::row::Row;
 use crate::stop::{self, Stop};
-use crate::tenant;
+use crate::tenancy;
 
 /// Leaves of an app, from every table of theirs.
 fn leaves(ctx: &Context, namespace: &str, name: &str) -> Vec<Leaf> {
@@ -54,9 +54,9 @@ fn project(ctx: &Context, app: &NovaApp) -> Result<(Arc<NovaProject>, Owner, Opt
     if row.is_none_or(|row| row.owner_uid() != project.uid().as_deref()) {
         return Err(waits("it has no namespace yet"));
     }
-    let nova = tenant::of_home(ctx, &home, &me)?;
+    let nova = tenancy::of_home(ctx, &home, &me)?;
     let valid =
-        tenant::valid(ctx, &nova).map_err(|p| waits(&format!("its tenant is not ready: {}", p.message)))?;
+        tenancy::valid(ctx, &nova).map_err(|p| waits(&format!("its tenant is not ready: {}", p.message)))?;
     let owner = Owner {
         uid: String::new(),
         project: Some(name.to_owned()),

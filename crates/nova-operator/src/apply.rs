@@ -9,10 +9,12 @@ use nova_plan::names::{binding_name, role};
 use serde_json::{Value, json};
 
 use crate::cleanup::leaving;
-use crate::context::{CALL_TIMEOUT, Context};
+use crate::context::Context;
 use crate::key::Kind;
-use crate::observe::{Change, Row, place_of};
+use crate::observe::Change;
+use crate::row::Row;
 use crate::stop::{self, Doing, MOMENT, Stop};
+use crate::table::place_of;
 
 impl Context {
     /// Makes `child` so, and returns it as it is then. No request when it is so already.
@@ -86,10 +88,9 @@ impl Context {
     pub async fn live(&self, stage: ConditionType, at: &ChildRef) -> Result<Option<Value>, Stop> {
         let object = at.to_string();
         let doing = Doing { stage, object: &object };
-        match tokio::time::timeout(CALL_TIMEOUT, self.api(at).get_opt(&at.name)).await {
-            Err(_) => Err(stop::timed_out(doing)),
-            Ok(Ok(found)) => Ok(found.and_then(|o| serde_json::to_value(o).ok())),
-            Ok(Err(error)) => Err(self.failed(&error, doing)),
+        match stop::answer(doing, self.api(at).get_opt(&at.name)).await? {
+            Ok(found) => Ok(found.and_then(|o| serde_json::to_value(o).ok())),
+            Err(error) => Err(self.failed(&error, doing)),
         }
     }
 
@@ -117,14 +118,12 @@ impl Context {
         let doing = Doing { stage, object: &object };
         let api = self.api(&child.at);
         let patch = Patch::Apply(&body);
-        let answer = tokio::time::timeout(CALL_TIMEOUT, api.patch(&child.at.name, &params, &patch)).await;
-        match answer {
-            Err(_) => Err(stop::timed_out(doing)),
-            Ok(Ok(applied)) => Ok(self.seen(child.at.kind, applied)),
-            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() && self.just_bound(&child.at) => {
+        match stop::answer(doing, api.patch(&child.at.name, &params, &patch)).await? {
+            Ok(applied) => Ok(self.seen(child.at.kind, applied)),
+            Err(kube::Error::Api(status)) if status.is_forbidden() && self.just_bound(&child.at) => {
                 Err(Stop::Again(MOMENT))
             }
-            Ok(Err(error)) => Err(self.failed(&error, doing)),
+            Err(error) => Err(self.failed(&error, doing)),
         }
     }
 

@@ -11,8 +11,9 @@ use nova_plan::child::{ChildKind, ChildRef, Ownership, ownership};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::context::{CALL_TIMEOUT, Context, Tabled, resource};
-use crate::observe::{Row, list};
+use crate::context::{Context, Tabled, resource};
+use crate::observe::list;
+use crate::row::Row;
 use crate::stop::{self, Doing, Stop};
 
 /// Stage that a deletion is told under.
@@ -61,11 +62,10 @@ impl Context {
         let object = at.to_string();
         let doing = Doing { stage: DELETING, object: &object };
         let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
-        match tokio::time::timeout(CALL_TIMEOUT, self.api(at).patch(&at.name, &params, &patch)).await {
-            Err(_) => Err(stop::timed_out(doing)),
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
-            Ok(Err(error)) => Err(self.failed(&error, doing)),
+        match stop::answer(doing, self.api(at).patch(&at.name, &params, &patch)).await? {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(self.failed(&error, doing)),
         }
     }
 
@@ -87,11 +87,10 @@ impl Context {
     {
         let doing = Doing { stage: DELETING, object };
         let params = DeleteParams::background().preconditions(only);
-        match tokio::time::timeout(CALL_TIMEOUT, api.delete(name, &params)).await {
-            Err(_) => Err(stop::timed_out(doing)),
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
-            Ok(Err(error)) => Err(self.failed(&error, doing)),
+        match stop::answer(doing, api.delete(name, &params)).await? {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(self.failed(&error, doing)),
         }
     }
 
@@ -122,11 +121,10 @@ impl Context {
         K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     {
         let doing = Doing { stage: DELETING, object: what };
-        match tokio::time::timeout(CALL_TIMEOUT, list(api)).await {
-            Err(_) => Err(stop::timed_out(doing)),
-            Ok(Ok(items)) => Ok(items),
-            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(Vec::new()),
-            Ok(Err(error)) => Err(self.failed(&error, doing)),
+        match stop::answer(doing, list(api)).await? {
+            Ok(items) => Ok(items),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Vec::new()),
+            Err(error) => Err(self.failed(&error, doing)),
         }
     }
 

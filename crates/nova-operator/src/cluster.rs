@@ -14,10 +14,10 @@ use nova_plan::cluster::{self, Backend, Seen};
 use nova_plan::names::{LOCAL_CLUSTER, label};
 use serde_json::json;
 
-use crate::context::{CALL_TIMEOUT, Context, Tabled};
+use crate::context::{Context, Tabled};
 use crate::key::Key;
-use crate::observe::Row;
 use crate::reconcile::Reconcile;
+use crate::row::Row;
 use crate::stop::{self, Stop};
 
 /// How often a backend that is away is asked whether it is back.
@@ -79,7 +79,7 @@ async fn probe_capsule(ctx: &Context) {
         kube::Error::Api(status) => stop::silent_webhook(status).is_some_and(stop::is_capsule),
         _ => true,
     };
-    match tokio::time::timeout(CALL_TIMEOUT, api.patch(&name, &params, &patch)).await {
+    match tokio::time::timeout(stop::CALL_TIMEOUT, api.patch(&name, &params, &patch)).await {
         Ok(Err(error)) if silent(&error) => {}
         Err(_) => {}
         Ok(_) => ctx.capsule_is_back(),
@@ -96,12 +96,13 @@ pub async fn create_local(ctx: &Context) {
     local.metadata.labels =
         Some([(label::MANAGED_BY.to_owned(), nova_plan::names::MANAGED_BY.to_owned())].into());
     let api: Api<NovaCluster> = Api::all(ctx.client.clone());
-    let error = match tokio::time::timeout(CALL_TIMEOUT, api.create(&PostParams::default(), &local)).await {
-        Ok(Ok(_)) => return,
-        Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "no answer in time".to_owned(),
-    };
+    let error =
+        match tokio::time::timeout(stop::CALL_TIMEOUT, api.create(&PostParams::default(), &local)).await {
+            Ok(Ok(_)) => return,
+            Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
     tracing::warn!(error, "NovaCluster local could not be created; it is tried again");
     ctx.queue.add_after(Key::cluster(), PROBE);
 }

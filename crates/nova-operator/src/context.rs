@@ -17,12 +17,11 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::key::{Key, Kind};
 use crate::metrics::Metrics;
-use crate::observe::{Change, Row, Seen, Table};
+use crate::observe::Change;
 use crate::pace::Pace;
 use crate::queue::{Lane, Queue};
-
-/// Longest wait for one answer of the API server. kube has no read timeout of its own.
-pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::row::Row;
+use crate::table::{Seen, Table};
 
 /// A leaf of an app, as kept in its table.
 #[derive(Debug, Clone)]

@@ -9,7 +9,8 @@ use nova_api::CoreStatus;
 use nova_api::conditions::ConditionType;
 use nova_plan::names::annotation;
 
-use crate::context::{CALL_TIMEOUT, Context, Tabled};
+use crate::context::{Context, Tabled};
+use crate::stop;
 
 /// Longest note the API server takes, in bytes.
 const NOTE_MAX: usize = 1024;
@@ -85,7 +86,7 @@ impl Context {
         // Events of cluster-scoped objects live in `default`, where `kubectl describe` looks for them.
         let namespace = meta.namespace.as_deref().unwrap_or("default");
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        match tokio::time::timeout(CALL_TIMEOUT, api.create(&PostParams::default(), &event)).await {
+        match tokio::time::timeout(stop::CALL_TIMEOUT, api.create(&PostParams::default(), &event)).await {
             Ok(Ok(_)) => self.metrics.event(K::KEY.as_str(), kind),
             lost => {
                 tracing::warn!(?lost, "event could not be published; the status has it");

@@ -12,8 +12,9 @@ use nova_plan::names::{DEPLOYER, Managed, binding_name, home_of, parse_namespace
 
 use crate::context::{Context, LeafRow, Tabled};
 use crate::key::{Key, Kind};
-use crate::observe::{Change, Row};
+use crate::observe::Change;
 use crate::queue::Lane;
+use crate::row::Row;
 
 /// Changes of counts come in bursts; one pass for a burst is enough.
 const COUNTS: Duration = Duration::from_millis(700);

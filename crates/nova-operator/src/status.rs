@@ -9,10 +9,11 @@ use kube::core::ApiResource;
 use nova_api::conditions::ConditionType;
 use serde_json::json;
 
-use crate::context::{CALL_TIMEOUT, Context, Tabled};
-use crate::observe::{Change, place_of};
+use crate::context::{Context, Tabled};
+use crate::observe::Change;
 use crate::routes::asked_anew;
 use crate::stop::{self, Doing, MOMENT, Stop};
+use crate::table::place_of;
 
 /// The time as a status has it: whole seconds, so that what is written reads back the same.
 #[must_use]
@@ -45,9 +46,8 @@ impl Context {
         let api = self.nova_api(object);
         let name = object.name_any();
         let patch = Patch::Apply(&body);
-        let answer = tokio::time::timeout(CALL_TIMEOUT, api.patch_status(&name, &params, &patch)).await;
         // Where it is gone, so is the need for a status.
-        self.taken_in::<K>(object, answer).map(|_| true)
+        self.taken_in::<K>(object, api.patch_status(&name, &params, &patch)).await.map(|_| true)
     }
 
     /// Puts our finalizer on, if it is not.
@@ -83,26 +83,24 @@ impl Context {
         let api = self.nova_api(object);
         let name = object.name_any();
         let patch = Patch::Merge(&patch);
-        let answer = tokio::time::timeout(CALL_TIMEOUT, api.patch(&name, &params, &patch)).await;
-        self.taken_in::<K>(object, answer)
+        self.taken_in::<K>(object, api.patch(&name, &params, &patch)).await
     }
 
-    /// Takes the answer to a write into the table; false when the object is gone.
+    /// Waits for the answer to a write and takes it into the table; false when the object is gone.
     ///
     /// The answer may hold an edit that was made just before the write, and the watch will take both for an echo;
     /// so what was edited is told from here.
-    fn taken_in<K: Tabled>(
+    async fn taken_in<K: Tabled>(
         &self,
         object: &K,
-        answer: Result<Result<DynamicObject, kube::Error>, tokio::time::error::Elapsed>,
+        write: impl Future<Output = Result<DynamicObject, kube::Error>>,
     ) -> Result<bool, Stop> {
-        let what = format!("{} {}", K::KIND, object.name_any());
-        let doing = Doing { stage: ConditionType::Ready, object: &what };
-        match answer {
-            Err(_) => Err(stop::timed_out(doing)),
-            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(false),
-            Ok(Err(error)) => Err(self.failed(&error, doing)),
-            Ok(Ok(mut written)) => {
+        let title = object.title();
+        let doing = Doing { stage: ConditionType::Ready, object: &title };
+        match stop::answer(doing, write).await? {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+            Err(error) => Err(self.failed(&error, doing)),
+            Ok(mut written) => {
                 written.metadata.managed_fields = None;
                 if let Ok(written) = written.try_parse::<K>() {
                     let (at, new) = (place_of(&written), Arc::new(written));

@@ -34,9 +34,16 @@ pub struct Doing<'a> {
 /// Waits out another writer, a cache or an authoriser that is a moment behind.
 pub const MOMENT: Duration = Duration::from_millis(100);
 
-/// A request that got no answer in time.
-pub fn timed_out(doing: Doing<'_>) -> Stop {
-    unreachable_api(doing, "no answer from the API server in time")
+/// Longest wait for one answer of the API server. kube has no read timeout of its own.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Waits for the answer to a request, but not for ever.
+pub async fn answer<T>(
+    doing: Doing<'_>,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<Result<T, kube::Error>, Stop> {
+    let answer = tokio::time::timeout(CALL_TIMEOUT, request).await;
+    answer.map_err(|_| unreachable_api(doing, "no answer from the API server in time"))
 }
 
 fn unreachable_api(doing: Doing<'_>, message: &str) -> Stop {

@@ -1,7 +1,5 @@
 //! `NovaTenant`: Capsule tenant, home namespace, and the plan divided over the tenant's namespaces.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
@@ -9,50 +7,31 @@ use nova_api::conditions::{Code, ConditionType, Reason};
 use nova_api::v1alpha1::{DeletionPolicy, NovaApp, NovaProject, NovaSandbox, NovaTenant, NovaTenantStatus};
 use nova_plan::adapters::capsule::{self, Answer};
 use nova_plan::child::{Child, ChildKind, ChildRef, Ownership, ownership};
-use nova_plan::names::{
-    LOCAL_CLUSTER, TenantName, app_namespace_of, binding_name, default_dev_group_of, home_of, role,
-};
-use nova_plan::tenant::{self, References, Seen, ValidTenant, plan_in_force};
+use nova_plan::names::{TenantName, app_namespace_of, binding_name, home_of, role};
+use nova_plan::tenant::{self, Seen, ValidTenant};
 use nova_plan::{Outcome, Problem, cluster};
 use serde_json::{Value, json};
 
 use crate::cleanup::{DELETING, blocked, names};
-use crate::context::{CALL_TIMEOUT, Context, Tabled};
+use crate::context::{Context, Tabled};
 use crate::key::Kind;
-use crate::observe::Row;
 use crate::quota;
 use crate::reconcile::Reconcile;
+use crate::row::Row;
 use crate::stop::{self, Doing, Stop};
-
-/// Checks a tenant against what the tables hold; no request.
-pub fn valid(ctx: &Context, tenant: &NovaTenant) -> Result<ValidTenant, Problem> {
-    let cluster = ctx.tables.clusters.get("", LOCAL_CLUSTER);
-    let plan = plan_in_force(tenant, cluster.as_deref()).and_then(|(name, _)| ctx.tables.plans.get("", name));
-    let group =
-        |t: &NovaTenant| t.spec.dev_group.clone().unwrap_or_else(|| default_dev_group_of(&t.name_any()));
-    let age = |t: &NovaTenant| (t.creation_timestamp().map(|c| c.0), t.name_any());
-    let mine = group(tenant);
-    let others = ctx.tables.tenants.all();
-    let holder = others.iter().find(|t| t.uid() != tenant.uid() && group(t) == mine && age(t) < age(tenant));
-    let refs = References {
-        plan: plan.as_deref(),
-        cluster: cluster.as_deref(),
-        dev_group_holder: holder.and_then(|t| t.metadata.name.as_deref()),
-    };
-    tenant::validate(tenant, &refs)
-}
+use crate::tenancy;
 
 impl Reconcile for NovaTenant {
     type Seen = Seen;
 
     async fn attempt(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
         count(ctx, self, seen);
-        let tenant = valid(ctx, self)?;
+        let tenant = tenancy::valid(ctx, self)?;
         warn_of_default_plan(ctx, self, &tenant).await;
         seen.plan.clone_from(&tenant.plan);
         seen.total.clone_from(&tenant.quota);
         if !ctx.installed(capsule::CRD) {
-            return Err(capsule_missing().into());
+            return Err(tenancy::capsule_missing().into());
         }
         if !ctx.children(ChildKind::CapsuleTenant).is_synced() {
             return Err(Stop::Again(stop::MOMENT));
@@ -98,19 +77,6 @@ async fn warn_of_default_plan(ctx: &Context, tenant: &NovaTenant, valid: &ValidT
         );
         ctx.publish(tenant, "Warning", Reason::DependencyMissing.as_str(), &note).await;
     }
-}
-
-/// Capsule's CRDs are not there.
-pub fn capsule_missing() -> Problem {
-    let object = format!("CustomResourceDefinition {}", capsule::CRD);
-    Problem::new(
-        ConditionType::DependenciesMet,
-        Reason::CapabilityMissing,
-        object,
-        "Capsule is not installed",
-    )
-    .code(Code::Kn422)
-    .fix("install Capsule; this goes on by itself then")
 }
 
 fn count(ctx: &Context, tenant: &NovaTenant, seen: &mut Seen) {
@@ -214,38 +180,8 @@ async fn remove_capsule_tenant(ctx: &Context, name: &str, uid: &str) -> Result<(
         let object = at.to_string();
         let doing = Doing { stage: DELETING, object: &object };
         let patch = Patch::Merge(&patch);
-        match tokio::time::timeout(CALL_TIMEOUT, ctx.api(&at).patch(name, &params, &patch)).await {
-            Err(_) => return Err(stop::timed_out(doing)),
-            Ok(Err(error)) => return Err(ctx.failed(&error, doing)),
-            Ok(Ok(_)) => {}
-        }
+        let patched = stop::answer(doing, ctx.api(&at).patch(name, &params, &patch)).await?;
+        patched.map_err(|error| ctx.failed(&error, doing))?;
     }
     ctx.remove(&at, uid).await
-}
-
-/// The tenant in whose home namespace an object is, if the namespace is that tenant's.
-pub fn of_home(ctx: &Context, namespace: &str, me: &str) -> Result<Arc<NovaTenant>, Problem> {
-    let stage = ConditionType::DependenciesMet;
-    let name = TenantName::from_home(namespace);
-    let tenant = name.as_ref().and_then(|n| ctx.tables.tenants.get("", n.as_str()));
-    let home = ctx.children(ChildKind::Namespace).get("", namespace);
-    match (name, tenant, home) {
-        (Some(_), Some(tenant), Some(home)) if home.owner_uid() == tenant.uid().as_deref() => {
-            if tenant.metadata.deletion_timestamp.is_some() {
-                return Err(Problem::missing(stage, tenant.title(), "it is being deleted"));
-            }
-            Ok(tenant)
-        }
-        (Some(name), _, _) => Err(Problem::missing(
-            stage,
-            format!("NovaTenant {name}"),
-            format!("it does not exist, or {namespace} is not its home namespace yet"),
-        )
-        .fix(format!("create NovaTenant {name}; this goes on by itself then"))),
-        (None, _, _) => {
-            Err(Problem::invalid(stage, me, format!("{namespace} is no home namespace of a tenant"))
-                .code(Code::Kn403)
-                .fix("create it in tn-<tenant>"))
-        }
-    }
 }

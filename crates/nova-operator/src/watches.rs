@@ -16,7 +16,9 @@ use nova_plan::names::{MANAGED_SELECTOR, label};
 use tokio::task::JoinSet;
 
 use crate::context::{Context, LeafRow, Tabled, resource};
-use crate::observe::{Change, Place, Row, Table, place_of, version_of, watch};
+use crate::observe::{Change, watch};
+use crate::row::Row;
+use crate::table::{Place, Table, place_of, version_of};
 
 /// Objects of one page of a list: small enough that a page's memory is given back.
 const PAGE: u32 = 250;
@@ -61,25 +63,33 @@ pub fn start(ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
     crds(ctx, tasks);
 }
 
-/// A Nova kind. One object that does not parse is logged and left out; it does not stop the others.
+/// A Nova kind. One object that does not parse is logged, and stays as it was last understood; it does not stop the
+/// others, and what is known of it is enough to delete it.
 fn nova<K: Tabled>(ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
-    let project = |guard: DeserializeGuard<K>| match guard.0 {
-        Ok(mut object) => {
-            object.meta_mut().managed_fields = None;
-            Some((place_of(&object), Arc::new(object)))
-        }
-        Err(invalid) => {
-            let name = invalid.metadata.name.unwrap_or_default();
-            tracing::error!(
-                kind = K::KIND,
-                name,
-                error = invalid.error,
-                "object does not parse and is left out"
-            );
-            None
-        }
-    };
     let table = K::table(&ctx.tables).clone();
+    let known = table.clone();
+    let project = move |guard: DeserializeGuard<K>| {
+        let at = place_of(&guard);
+        let mut object = match guard.0 {
+            Ok(object) => object,
+            Err(invalid) => {
+                let error = invalid.error;
+                tracing::error!(
+                    kind = K::KIND,
+                    namespace = at.0,
+                    name = at.1,
+                    error,
+                    "object does not parse"
+                );
+                let mut last =
+                    known.get(&at.0, &at.1).filter(|_| invalid.metadata.deletion_timestamp.is_some())?;
+                *Arc::make_mut(&mut last).meta_mut() = invalid.metadata;
+                Arc::unwrap_or_clone(last)
+            }
+        };
+        object.meta_mut().managed_fields = None;
+        Some((at, Arc::new(object)))
+    };
     let ctx = ctx.clone();
     let api: Api<DeserializeGuard<K>> = Api::all(ctx.client.clone());
     let metrics = ctx.metrics.clone();

@@ -13,9 +13,9 @@ use nova_plan::tenant::{ValidTenant, capsule_ref};
 
 use crate::context::{Context, Tabled};
 use crate::key::Kind;
-use crate::observe::Row;
+use crate::row::Row;
 use crate::stop::Stop;
-use crate::tenant;
+use crate::tenancy;
 
 /// What a workspace is made in: its tenant, and the Capsule tenant that takes namespaces in.
 pub struct Surroundings {
@@ -27,16 +27,16 @@ pub struct Surroundings {
 
 /// The tenant in whose home namespace `workspace` is, once namespaces can be made in it.
 pub fn surroundings<K: Tabled>(ctx: &Context, workspace: &K) -> Result<Surroundings, Problem> {
-    let nova = tenant::of_home(ctx, &workspace.namespace().unwrap_or_default(), &workspace.title())?;
+    let nova = tenancy::of_home(ctx, &workspace.namespace().unwrap_or_default(), &workspace.title())?;
     let stage = ConditionType::DependenciesMet;
     let waits = |message: String| Problem::missing(stage, nova.title(), message);
-    let tenant = tenant::valid(ctx, &nova).map_err(|problem| {
+    let tenant = tenancy::valid(ctx, &nova).map_err(|problem| {
         waits(format!("it is not ready: {}: {}", problem.object, problem.message))
             .fix(problem.fix.clone())
             .class(problem.class)
     })?;
     if !ctx.installed(capsule::CRD) {
-        return Err(tenant::capsule_missing());
+        return Err(tenancy::capsule_missing());
     }
     let row = ctx.child(&capsule_ref(tenant.name.as_str()));
     let ours = row.filter(|row| row.owner_uid() == Some(tenant.owner.uid.as_str()) && !row.deleting());
