@@ -71,6 +71,12 @@ impl<T: Seen> Table<T> {
         self.read().values().cloned().collect()
     }
 
+    /// The first, in that order, that is wanted.
+    #[must_use]
+    pub fn find(&self, wanted: impl Fn(&T) -> bool) -> Option<T> {
+        self.read().values().find(|row| wanted(row)).cloned()
+    }
+
     /// Objects of a namespace whose name begins with `prefix`.
     #[must_use]
     pub fn within(&self, namespace: &str, prefix: &str) -> Vec<T> {

@@ -8,7 +8,7 @@ use nova_api::v1alpha1::NovaTenant;
 use nova_plan::Problem;
 use nova_plan::adapters::capsule;
 use nova_plan::child::ChildKind;
-use nova_plan::names::{LOCAL_CLUSTER, TenantName, default_dev_group_of};
+use nova_plan::names::{LOCAL_CLUSTER, TenantName, default_dev_group_of, is_default_dev_group_of};
 use nova_plan::tenant::{self, References, ValidTenant, plan_in_force};
 
 use crate::context::{Context, Tabled};
@@ -17,18 +17,30 @@ use crate::context::{Context, Tabled};
 pub fn valid(ctx: &Context, tenant: &NovaTenant) -> Result<ValidTenant, Problem> {
     let cluster = ctx.tables.clusters.get("", LOCAL_CLUSTER);
     let plan = plan_in_force(tenant, cluster.as_deref()).and_then(|(name, _)| ctx.tables.plans.get("", name));
-    let group =
-        |t: &NovaTenant| t.spec.dev_group.clone().unwrap_or_else(|| default_dev_group_of(&t.name_any()));
-    let age = |t: &NovaTenant| (t.creation_timestamp().map(|c| c.0), t.name_any());
-    let mine = group(tenant);
-    let others = ctx.tables.tenants.all();
-    let holder = others.iter().find(|t| t.uid() != tenant.uid() && group(t) == mine && age(t) < age(tenant));
+    let holder = dev_group_holder(ctx, tenant);
     let refs = References {
         plan: plan.as_deref(),
         cluster: cluster.as_deref(),
-        dev_group_holder: holder.and_then(|t| t.metadata.name.as_deref()),
+        dev_group_holder: holder.as_deref(),
     };
     tenant::validate(tenant, &refs)
+}
+
+/// The older tenant that has the developer group already.
+fn dev_group_holder(ctx: &Context, tenant: &NovaTenant) -> Option<String> {
+    let default = default_dev_group_of(tenant.metadata.name.as_deref()?);
+    let mine = tenant.spec.dev_group.as_deref().unwrap_or(&default);
+    // Looks at every tenant in every pass, so it takes no copies.
+    let has_mine = |t: &NovaTenant| match (&t.spec.dev_group, &t.metadata.name) {
+        (Some(group), _) => group == mine,
+        (None, Some(name)) => is_default_dev_group_of(mine, name),
+        (None, None) => false,
+    };
+    let age = |t: &NovaTenant| t.creation_timestamp().map(|c| c.0);
+    let older = |t: &NovaTenant| (age(t), &t.metadata.name) < (age(tenant), &tenant.metadata.name);
+    let holder =
+        ctx.tables.tenants.find(|t| t.metadata.uid != tenant.metadata.uid && has_mine(t) && older(t));
+    holder?.metadata.name.clone()
 }
 
 /// Capsule's CRDs are not there.

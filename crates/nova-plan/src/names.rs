@@ -191,6 +191,12 @@ pub fn default_dev_group_of(tenant: &str) -> String {
     format!("{tenant}-devs")
 }
 
+/// The same the other way round, without making a name.
+#[must_use]
+pub fn is_default_dev_group_of(group: &str, tenant: &str) -> bool {
+    group.strip_suffix("-devs") == Some(tenant)
+}
+
 impl TenantName {
     /// Parses a tenant name by the rule that keeps the namespace patterns injective.
     pub fn parse(name: &str) -> Result<Self, InvalidName> {
