@@ -1,6 +1,7 @@
 //! `NovaApp`: one Application, and what became of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -8,7 +9,7 @@ use nova_api::conditions::{Code, ConditionType, Reason};
 use nova_api::v1alpha1::{NovaApp, NovaAppStatus, NovaProject, SourceKind};
 use nova_plan::adapters::vela::{self, Answer};
 use nova_plan::adapters::workload::Health;
-use nova_plan::app::{self, Leaf, References, Seen, ValidApp, Watched};
+use nova_plan::app::{self, Leaf, Published, References, Seen, ValidApp, Watched};
 use nova_plan::child::{ChildKind, Owner};
 use nova_plan::names::{DEPLOYER, Managed, annotation, binding_name, home_of, parse_namespace, role};
 use nova_plan::{Outcome, Problem};
@@ -19,6 +20,10 @@ use crate::reconcile::Reconcile;
 use crate::row::Row;
 use crate::stop::{self, Stop};
 use crate::tenancy;
+
+/// Vela has tried for a minute by itself when this begins.
+const FIRST_RETRY: Duration = Duration::from_secs(15);
+const LAST_RETRY: Duration = Duration::from_mins(10);
 
 /// Leaves of an app, from every table of theirs.
 fn leaves(ctx: &Context, namespace: &str, name: &str) -> Vec<Leaf> {
@@ -122,7 +127,9 @@ impl Reconcile for NovaApp {
         }
         deployer_ready(ctx, &namespace)?;
         let told = self.status.as_ref().and_then(|s| s.publish_version.as_deref());
-        let children = app::build(&valid, seen.publish_version.as_deref(), told);
+        let again = try_again(ctx, self, seen);
+        let published = Published { live: seen.publish_version.as_deref(), told, again };
+        let children = app::build(&valid, published);
         let app::Children { application } = &children;
         let row = ctx.apply(Kind::App, ConditionType::DeliveryReady, application).await?;
         seen.version = Some(valid.version.clone());
@@ -131,6 +138,9 @@ impl Reconcile for NovaApp {
         let workloads = || leaves.iter().filter(|l| l.kind != "Pod");
         seen.workloads = (workloads().filter(|l| l.health == Health::Healthy).count(), workloads().count());
         let problems = judge(ctx, self, &row, seen, &leaves);
+        if problems.is_empty() {
+            ctx.retries.reset(&self.key());
+        }
         if problems.is_empty() { Ok(()) } else { Err(Stop::Problems(problems)) }
     }
 
@@ -142,6 +152,23 @@ impl Reconcile for NovaApp {
     fn judge(&self, _: &Context, seen: &Seen, outcome: &Outcome, now: Timestamp) -> NovaAppStatus {
         app::status(self, seen, outcome, now)
     }
+}
+
+/// True when Vela is to roll out once more what it has given up on; the pauses before that grow.
+fn try_again(ctx: &Context, app: &NovaApp, seen: &Seen) -> bool {
+    let worth = seen.reading.as_ref().is_some_and(app::worth_another_try);
+    let row = ctx.children(ChildKind::Application).get(&app.namespace().unwrap_or_default(), &app.name_any());
+    let Some(row) = row.filter(|_| worth) else { return false };
+    let key = app.key();
+    let pause = FIRST_RETRY * 2_u32.pow(ctx.retries.count(&key).min(10));
+    let wait = pause.min(LAST_RETRY).saturating_sub(row.seen_at().elapsed());
+    if !wait.is_zero() {
+        ctx.queue.add_after(key, wait);
+        return false;
+    }
+    ctx.retries.failed(&key);
+    tracing::info!(adapter = vela::COMPONENT, "rolled out once more, since what failed passes by itself");
+    true
 }
 
 fn look(app: &NovaApp, row: &Row, seen: &mut Seen) {

@@ -123,6 +123,8 @@ pub struct Context {
     pub queue: Arc<Queue>,
     /// When to try again.
     pub backoff: Backoff,
+    /// How often Vela was told to try once more.
+    pub retries: Backoff,
     /// When work in progress was last told.
     pub pace: Pace,
     /// What is counted.
@@ -169,6 +171,13 @@ impl Context {
         let mut all = K::table(&self.tables).within(&object.namespace().unwrap_or_default(), "");
         all.retain(|other| age(other) < mine);
         all
+    }
+
+    /// Forgets how often what was tried with an object that is gone.
+    pub fn forget(&self, key: &Key) {
+        self.backoff.reset(key);
+        self.retries.reset(key);
+        self.pace.ended(key);
     }
 
     /// The Nova object that has a UID, if it is alive.

@@ -50,8 +50,7 @@ pub async fn pass<K: Reconcile>(ctx: &Context, key: &Key) -> &'static str {
     let Some(object) = K::table(&ctx.tables).get(&key.namespace, &key.name) else {
         return match K::absent(ctx, key).await {
             Ok(()) => {
-                ctx.backoff.reset(key);
-                ctx.pace.ended(key);
+                ctx.forget(key);
                 "gone"
             }
             Err(stop) => {

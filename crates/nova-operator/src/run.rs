@@ -55,6 +55,7 @@ impl Operator {
             tables,
             queue: Arc::new(Queue::default()),
             backoff: Backoff::default(),
+            retries: Backoff::default(),
             pace: Pace::default(),
             metrics: Arc::new(Metrics::default()),
             backends: Backends::default(),

@@ -141,7 +141,9 @@ async fn empty(ctx: &Context, tenant: &NovaTenant, name: &TenantName) -> Result<
     let sandboxes: Vec<NovaSandbox> = ctx.inside(&home).await?;
     if tenant.spec.deletion_policy == DeletionPolicy::Block {
         let first = projects.first().map(Tabled::title).or_else(|| sandboxes.first().map(Tabled::title));
-        let Some(first) = first else { return Ok(()) };
+        let Some(first) = first else {
+            return left_behind(ctx, name).map_or(Ok(()), |namespace| Err(kept(&namespace, name).into()));
+        };
         let message = format!(
             "the tenant still has projects [{}] and sandboxes [{}], and its deletionPolicy is Block",
             names(&projects),
@@ -160,6 +162,29 @@ async fn empty(ctx: &Context, tenant: &NovaTenant, name: &TenantName) -> Result<
     }
     ctx.cascade(&projects).await?;
     sandboxes_gone
+}
+
+/// A namespace in the Capsule Tenant besides the home namespace: Capsule takes all of them along with its Tenant.
+fn left_behind(ctx: &Context, tenant: &TenantName) -> Option<String> {
+    let in_tenant = |live: &Value| {
+        let owners = live.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+        let is_tenant =
+            |o: &Value| o["kind"] == ChildKind::CapsuleTenant.gvk().2 && o["name"] == tenant.as_str();
+        owners.is_some_and(|owners| owners.iter().any(is_tenant))
+    };
+    let home = tenant.home();
+    let namespaces = ctx.children(ChildKind::Namespace).snapshot();
+    let mut others =
+        namespaces.into_iter().filter(|((_, name), row)| *name != home && in_tenant(&row.body()));
+    others.next().map(|((_, name), _)| name)
+}
+
+/// Block keeps namespaces whose project or sandbox is gone already.
+fn kept(namespace: &str, tenant: &TenantName) -> Problem {
+    let message =
+        "it is in the tenant without a project or sandbox, and the tenant's deletionPolicy is Block";
+    let fix = format!("delete it, or set spec.deletionPolicy of NovaTenant {tenant} to Cascade");
+    blocked(format!("Namespace {namespace}"), message.to_owned(), fix)
 }
 
 /// Takes the protection off, then deletes the Capsule tenant: the last step, when nothing is in it any more.

@@ -93,7 +93,7 @@ fn the_app_of_the_quickstart() {
         component_holder: None,
         definition_exists: true,
     };
-    let children = app::build(&app::validate(&app, &refs).unwrap(), None, None);
+    let children = app::build(&app::validate(&app, &refs).unwrap(), app::Published::default());
     insta::assert_yaml_snapshot!(children.application.body);
 }
 

@@ -77,6 +77,28 @@ pub async fn what_is_being_deleted_resurrects_no_child(stage: &Stage) -> Result<
     left_over(stage, NAME).await
 }
 
+pub async fn block_keeps_a_namespace_that_was_torn_from_its_project(stage: &Stage) -> Result<()> {
+    const NAME: &str = "dleft";
+    let world = &stage.world;
+    world.apply_until_accepted(&quickstart(NAME)?, CONVERGES).await?;
+    world.ready(NAME, CONVERGES).await?;
+    project(NAME).delete(world).await?;
+    project(NAME).says(world, "DeletionBlocked", &["web"], SAYS).await?;
+    project(NAME).merge(world, &json!({"metadata": {"finalizers": null}})).await?;
+    project(NAME).gone(world, SAYS).await?;
+    sandbox(NAME).delete(world).await?;
+    sandbox(NAME).gone(world, ENDS).await?;
+    tenant(NAME).delete(world).await?;
+    let words = ["Namespace tn-dleft-app-shop", "without a project", "Fix: "];
+    let told = tenant(NAME).says(world, "DeletionBlocked", &words, SAYS).await?;
+    println!("left behind: {told}");
+    ensure!(app(NAME).get(world).await?.is_some(), "Block deleted an app");
+    tenant(NAME).set_policy(world, "Cascade").await?;
+    let took = tenant(NAME).gone(world, ENDS).await?;
+    println!("left behind: gone {took:.1?} after the tenant may cascade");
+    left_over(stage, NAME).await
+}
+
 /// An app without pods: its namespace is emptied the moment it is deleted.
 fn settings(tenant: &str) -> String {
     let manifest =

@@ -33,7 +33,7 @@ async fn every_deletion_ends_and_leaves_nothing() -> Result<()> {
 
     hurry::a_tenant_deleted_while_its_apps_roll_out_leaves_nothing(&stage).await?;
     let start = Instant::now();
-    let ((), (), (), (), (), (), (), reference) = tokio::try_join!(
+    let ((), (), (), (), (), (), (), (), reference) = tokio::try_join!(
         order::each_kind_goes_in_its_order(&stage),
         order::block_refuses_and_says_why(&stage),
         order::an_invalid_spec_can_be_deleted(&stage),
@@ -41,6 +41,7 @@ async fn every_deletion_ends_and_leaves_nothing() -> Result<()> {
         again::the_name_of_a_tenant_can_be_used_again_at_once(&stage),
         blocked::a_foreign_finalizer_in_a_namespace_is_told(&stage),
         blocked::what_is_being_deleted_resurrects_no_child(&stage),
+        blocked::block_keeps_a_namespace_that_was_torn_from_its_project(&stage),
         crash::tenants_to_crash_in(&stage),
     )?;
     println!("sections side by side: {:.1?}", start.elapsed());

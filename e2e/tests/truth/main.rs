@@ -1,5 +1,6 @@
 //! What goes wrong is told truly and soon, concerns nobody else, and heals by itself.
 
+mod again;
 mod cases;
 mod plans;
 mod table;
@@ -25,6 +26,7 @@ async fn every_trouble_is_told_as_it_is_and_heals_by_itself() -> Result<()> {
         turning::an_app_that_turns_bad_is_never_ready_at_that_generation(&world, &film),
         plans::a_suspended_tenant_says_so(&world, &film),
         plans::a_plan_in_use_stays_until_nobody_uses_it(&world, &film),
+        again::what_vela_gave_up_is_rolled_out_once_what_it_needs_is_back(&world),
         plans::shares_never_add_up_to_more_than_the_plan(&world, &film),
     )?;
     let lies = film.lies();

@@ -138,6 +138,8 @@ pub struct Object {
 pub struct Reading {
     /// The verdict.
     pub answer: Answer,
+    /// It has failed, and Vela tries no more.
+    pub gave_up: bool,
     /// Healthy services and all services.
     pub healthy: (usize, usize),
     /// What it applied.
@@ -166,7 +168,8 @@ pub fn read(live: &Value) -> Reading {
         let version = &live["metadata"]["annotations"][annotation::VELA_PUBLISH_VERSION];
         answer(&status, generation, version.as_str().unwrap_or_default())
     };
-    Reading { answer, healthy, applied, revision: status.latest_revision.name }
+    let gave_up = matches!(answer, Answer::Failed(_)) && given_up(&status.phase);
+    Reading { answer, gave_up, healthy, applied, revision: status.latest_revision.name }
 }
 
 fn answer(status: &Status, generation: i64, publish_version: &str) -> Answer {
@@ -187,7 +190,7 @@ fn answer(status: &Status, generation: i64, publish_version: &str) -> Answer {
         .map(|s| plain(&s.message));
     let why = || step.clone().unwrap_or_else(|| status.workflow.message.clone());
     match status.phase.as_str() {
-        "workflowFailed" | "workflowTerminated" => Answer::Failed(why()),
+        phase if given_up(phase) => Answer::Failed(why()),
         "workflowSuspending" => Answer::Suspended(why()),
         "deleting" => Answer::Deleting,
         "running" if settled(status, publish_version) && status.services.iter().all(|s| s.healthy) => {
@@ -207,6 +210,10 @@ fn answer(status: &Status, generation: i64, publish_version: &str) -> Answer {
             },
         },
     }
+}
+
+fn given_up(phase: &str) -> bool {
+    ["workflowFailed", "workflowTerminated"].contains(&phase)
 }
 
 /// The workflow that succeeded is that of the version asked for; Vela names it by the publish version, if there

@@ -5,8 +5,8 @@ mod manifest;
 mod status;
 mod validate;
 
-pub use build::{Children, build};
-pub use status::{Leaf, Seen, Watched, judge, status};
+pub use build::{Children, Published, build};
+pub use status::{Leaf, Seen, Watched, judge, status, worth_another_try};
 pub use validate::{References, ValidApp, validate};
 
 use nova_api::conditions::ConditionType;

@@ -122,7 +122,7 @@ fn progress(application: &str, message: &str) -> Problem {
     }
 }
 
-/// Words of a failure that passes by itself: Vela tries again for about a minute.
+/// Words of a failure that passes by itself. Vela tries again for about a minute.
 const PASSING: [&str; 6] = [
     "failed calling webhook",
     "connection refused",
@@ -132,14 +132,26 @@ const PASSING: [&str; 6] = [
     "too many requests",
 ];
 
+/// True where Vela has given up on a failure that passes by itself: what it needed may be back by now.
+#[must_use]
+pub fn worth_another_try(reading: &Reading) -> bool {
+    match &reading.answer {
+        Answer::Failed(message) => reading.gave_up && passes(message),
+        _ => false,
+    }
+}
+
+fn passes(message: &str) -> bool {
+    PASSING.iter().any(|words| message.contains(words))
+}
+
 fn failed(app: &Watched<'_>, application: &str, message: &str) -> Problem {
     let stage = ConditionType::DeliveryReady;
     let me = format!("NovaApp {}/{}", app.namespace, app.name);
     let problem = |reason, code| Problem::new(stage, reason, application, message).code(code);
-    if PASSING.iter().any(|words| message.contains(words)) {
-        return problem(Reason::BackendUnavailable, Code::Kn503).fix(format!(
-            "none needed if KubeVela's next try succeeds; if it has given up, change spec of {me} once it can"
-        ));
+    if passes(message) {
+        let fix = "none needed here once what does not answer is back; it is tried again, at longest every 10 minutes";
+        return problem(Reason::BackendUnavailable, Code::Kn503).fix(fix);
     }
     if message.contains("forbidden") || message.contains("Forbidden") {
         return problem(Reason::Forbidden, Code::Kn403)
@@ -315,8 +327,13 @@ mod tests {
     fn judged(answer: Answer, leaves: &[Leaf]) -> Vec<Problem> {
         let deployment =
             Object { api_version: "apps/v1".into(), kind: "Deployment".into(), name: "web".into() };
-        let reading =
-            Reading { answer, healthy: (1, 1), applied: vec![deployment], revision: "web-v2".into() };
+        let reading = Reading {
+            answer,
+            gave_up: false,
+            healthy: (1, 1),
+            applied: vec![deployment],
+            revision: "web-v2".into(),
+        };
         judge(&Watched { namespace: "n", name: "web", reading: &reading, leaves, vela_silent: None })
     }
 
