@@ -288,12 +288,14 @@ async fn capsule_comes(world: &World, film: &Film) -> Result<()> {
         message(&told.object)
     );
     ensure!(told.at - written.at <= TOLD, "told late");
-    let cluster = nova(world, "NovaCluster").get("local").await?;
-    ensure!(
-        reason(&cluster) == "CapabilityMissing" && cluster.data["status"]["capabilities"]["capsule"] == false,
-        "{}",
-        cluster.data["status"]
-    );
+    eventually("the cluster tells", TOLD, async || {
+        let cluster = nova(world, "NovaCluster").get("local").await.map_err(|e| e.to_string())?;
+        let status = &cluster.data["status"];
+        let told = reason(&cluster) == "CapabilityMissing"
+            && status["capabilities"]["capsule"] == Value::Bool(false);
+        if told { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await?;
     film.first("a plan needs no Capsule", start, SOON, well("NovaPlan", "", "harbour")).await?;
 
     let start = Instant::now();
