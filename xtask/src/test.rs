@@ -38,6 +38,8 @@ impl Part {
     }
 }
 
+/// Longest run of one part, compilation from nothing included.
+const LONGEST: Duration = Duration::from_mins(30);
 /// Parts that wait run so many at once.
 const SIDE_BY_SIDE: usize = 2;
 
@@ -69,14 +71,13 @@ impl Test {
         if parts.iter().any(|p| p.name != "unit") {
             tokio::task::spawn_blocking(build::ensure).await.context("build the control plane")??;
             // The end-to-end tests run the operator as a program of its own.
-            compile(&["build", "--package", "kubenova"]).await?;
+            let built = cargo().args(["build", "--locked", "--package", "kubenova"]).status().await;
+            if !built.context("run cargo")?.success() {
+                bail!("the operator does not build, see above");
+            }
         }
         let (waiting, alone): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(Part::waits);
         let several = waiting.len() > 1;
-        if several {
-            // Otherwise the first would wait for the compiler, and the second for the first.
-            compile(&["test", "--package", "e2e", "--no-run"]).await?;
-        }
         let mut outcomes = Vec::new();
         for part in alone {
             outcomes.push(run(part, false).await?);
@@ -121,14 +122,6 @@ fn parts() -> Result<Vec<Part>> {
     Ok(parts)
 }
 
-async fn compile(args: &[&str]) -> Result<()> {
-    let status = cargo().args(args).arg("--locked").status().await.context("run cargo")?;
-    if !status.success() {
-        bail!("cargo {} failed, see above", args.join(" "));
-    }
-    Ok(())
-}
-
 /// Runs one part, and counts its closing lines. What it prints goes through, or follows as a whole where others run
 /// beside it.
 async fn run(part: Part, beside_others: bool) -> Result<Outcome> {
@@ -143,17 +136,28 @@ async fn run(part: Part, beside_others: bool) -> Result<Outcome> {
         .context("run cargo test")?;
     let mut lines = BufReader::new(child.stdout.take().context("read what cargo prints")?).lines();
     let (mut passed, mut failed) = (0, 0);
-    while let Some(line) = lines.next_line().await.context("read what cargo prints")? {
-        if let Some((ok, bad)) = counts(&line) {
-            passed += ok;
-            failed += bad;
+    let read = async {
+        while let Some(line) = lines.next_line().await.context("read what cargo prints")? {
+            if let Some((ok, bad)) = counts(&line) {
+                passed += ok;
+                failed += bad;
+            }
+            if beside_others { printed.push(line) } else { println!("{line}") }
         }
-        if beside_others { printed.push(line) } else { println!("{line}") }
-    }
+        anyhow::Ok(())
+    };
+    let in_time = tokio::time::timeout(LONGEST, read).await;
     if beside_others {
         println!("\n[{}] has ended\n{}", part.name, printed.join("\n"));
     }
-    let broken = !child.wait().await.context("wait for cargo test")?.success();
+    if let Ok(read) = in_time {
+        read?;
+    } else {
+        println!("[{}] did not end within {LONGEST:?} and is stopped", part.name);
+        child.kill().await.context("stop cargo test")?;
+    }
+    // Nothing passed and nothing failed: then nothing ran, which is no success.
+    let broken = !child.wait().await.context("wait for cargo test")?.success() || passed + failed == 0;
     Ok(Outcome { name: part.name, passed, failed, broken, took: start.elapsed() })
 }
 

@@ -154,6 +154,16 @@ pub(crate) fn component_shape() -> Rule {
     )
 }
 
+/// Name of a definition of `KubeVela`'s: what cannot be one never gets as far as its answer.
+pub(crate) fn definition_name(what: &str) -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message(
+        format!(
+            "{what} is made of lower-case letters, digits, '-' and '.', and begins and ends with a letter or digit"
+        )
+        .as_str(),
+    )
+}
+
 /// The component's name, given or the app's own, stays: its pods and Services are found by it.
 pub(crate) fn component_immutable() -> Rule {
     on(

@@ -1,17 +1,17 @@
 //! `NovaApp`: one Application, and what became of it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 use nova_api::conditions::{Code, ConditionType, Reason};
-use nova_api::v1alpha1::{NovaApp, NovaAppStatus, NovaProject, SourceKind};
+use nova_api::v1alpha1::{NovaApp, NovaAppStatus, SourceKind};
 use nova_plan::adapters::vela::{self, Answer};
 use nova_plan::adapters::workload::Health;
 use nova_plan::app::{self, Leaf, Published, References, Seen, ValidApp, Watched};
 use nova_plan::child::{ChildKind, Owner};
 use nova_plan::names::{DEPLOYER, Managed, annotation, binding_name, home_of, parse_namespace, role};
+use nova_plan::verdict::Stages;
 use nova_plan::{Outcome, Problem};
 
 use crate::context::{Context, Tabled};
@@ -27,17 +27,13 @@ const LAST_RETRY: Duration = Duration::from_mins(10);
 
 /// Leaves of an app, from every table of theirs.
 fn leaves(ctx: &Context, namespace: &str, name: &str) -> Vec<Leaf> {
-    let prefix = format!("{name}/");
-    ctx.tables
-        .leaves
-        .iter()
-        .flat_map(|(_, table)| table.within(namespace, &prefix))
-        .map(|row| row.leaf.as_ref().clone())
-        .collect()
+    let tables = ctx.tables.leaves.iter();
+    let rows = tables.flat_map(|(_, table)| table.inside(namespace, |row| row.app == name));
+    rows.map(|row| row.leaf.as_ref().clone()).collect()
 }
 
 /// The project in whose namespace an app is, and what the app takes over from it.
-fn project(ctx: &Context, app: &NovaApp) -> Result<(Arc<NovaProject>, Owner, Option<i32>), Problem> {
+fn project(ctx: &Context, app: &NovaApp) -> Result<(Owner, Option<i32>), Problem> {
     let stage = ConditionType::DependenciesMet;
     let me = app.title();
     let namespace = app.namespace().unwrap_or_default();
@@ -69,11 +65,11 @@ fn project(ctx: &Context, app: &NovaApp) -> Result<(Arc<NovaProject>, Owner, Opt
         app_id: None,
         ..valid.owner
     };
-    Ok((project, owner, valid.max_apps_per_project))
+    Ok((owner, valid.max_apps_per_project))
 }
 
 fn valid(ctx: &Context, app: &NovaApp) -> Result<ValidApp, Problem> {
-    let (_, owner, max_apps) = project(ctx, app)?;
+    let (owner, max_apps) = project(ctx, app)?;
     let name = app.name_any();
     let component = app.spec.component(&name);
     let older = ctx.older(app);
@@ -107,10 +103,16 @@ fn deployer_ready(ctx: &Context, namespace: &str) -> Result<(), Problem> {
 impl Reconcile for NovaApp {
     type Seen = Seen;
 
+    const STAGES: Stages = app::STAGES;
+
     async fn attempt(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
         let (namespace, name) = (self.namespace().unwrap_or_default(), self.name_any());
         if let Some(row) = ctx.children(ChildKind::Application).get(&namespace, &name) {
             look(self, &row, seen);
+        }
+        let template = self.spec.source.kind == SourceKind::VelaTemplate;
+        if template && ctx.installed(vela::CRD) && !ctx.tables.definitions.is_synced() {
+            return Err(Stop::Again(stop::MOMENT));
         }
         let valid = valid(ctx, self)?;
         if !ctx.installed(vela::CRD) {
@@ -160,7 +162,7 @@ fn try_again(ctx: &Context, app: &NovaApp, seen: &Seen) -> bool {
     let row = ctx.children(ChildKind::Application).get(&app.namespace().unwrap_or_default(), &app.name_any());
     let Some(row) = row.filter(|_| worth) else { return false };
     let key = app.key();
-    let pause = FIRST_RETRY * 2_u32.pow(ctx.retries.count(&key).min(10));
+    let pause = FIRST_RETRY * 2_u32.pow(ctx.retries.failures(&key).min(10));
     let wait = pause.min(LAST_RETRY).saturating_sub(row.seen_at().elapsed());
     if !wait.is_zero() {
         ctx.queue.add_after(key, wait);

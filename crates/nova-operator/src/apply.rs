@@ -1,9 +1,11 @@
 //! The one place where children are written: server-side apply, only when something differs, only on what is ours.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
 use kube::api::{DynamicObject, Patch, PatchParams};
 use nova_api::conditions::{BlockerClass, Code, ConditionType};
 use nova_plan::Problem;
+use nova_plan::adapters::capsule;
 use nova_plan::child::{Child, ChildKind, ChildRef, Ownership, ownership};
 use nova_plan::names::{binding_name, role};
 use serde_json::{Value, json};
@@ -15,6 +17,9 @@ use crate::observe::Change;
 use crate::row::Row;
 use crate::stop::{self, Doing, MOMENT, Stop};
 use crate::table::place_of;
+
+/// How long an authoriser may take to see a binding.
+const YOUNG: Duration = Duration::from_secs(5);
 
 impl Context {
     /// Makes `child` so, and returns it as it is then. No request when it is so already.
@@ -88,7 +93,7 @@ impl Context {
     pub async fn live(&self, stage: ConditionType, at: &ChildRef) -> Result<Option<Value>, Stop> {
         let object = at.to_string();
         let doing = Doing { stage, object: &object };
-        match stop::answer(doing, self.api(at).get_opt(&at.name)).await? {
+        match self.ask(doing, self.api(at).get_opt(&at.name)).await? {
             Ok(found) => Ok(found.and_then(|o| serde_json::to_value(o).ok())),
             Err(error) => Err(self.failed(&error, doing)),
         }
@@ -118,7 +123,7 @@ impl Context {
         let doing = Doing { stage, object: &object };
         let api = self.api(&child.at);
         let patch = Patch::Apply(&body);
-        match stop::answer(doing, api.patch(&child.at.name, &params, &patch)).await? {
+        match self.ask(doing, api.patch(&child.at.name, &params, &patch)).await? {
             Ok(applied) => Ok(self.seen(child.at.kind, applied)),
             Err(kube::Error::Api(status)) if status.is_forbidden() && self.just_bound(&child.at) => {
                 Err(Stop::Again(MOMENT))
@@ -142,24 +147,36 @@ impl Context {
     fn just_bound(&self, at: &ChildRef) -> bool {
         let binding =
             self.children(ChildKind::RoleBinding).get(&at.namespace, &binding_name(role::NAMESPACE_MANAGER));
-        let age =
-            binding.and_then(|row| row.created()).map(|at| Timestamp::now().duration_since(at).as_secs());
-        age.is_some_and(|seconds| seconds < 5)
+        binding.is_some_and(|row| row.seen_at().elapsed() < YOUNG)
+    }
+
+    /// Waits for the answer to a request, but not for ever.
+    pub async fn ask<T>(
+        &self,
+        doing: Doing<'_>,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<Result<T, kube::Error>, Stop> {
+        let answer = tokio::time::timeout(stop::CALL_TIMEOUT, request).await;
+        answer.map_err(|_| {
+            self.metrics.adapter_error("kubernetes", "Timeout");
+            stop::timed_out(doing)
+        })
     }
 
     /// Reads a failed request as a reason to stop, and remembers what it says about the backends.
     pub fn failed(&self, error: &kube::Error, doing: Doing<'_>) -> Stop {
+        let mut adapter = "kubernetes";
         if let kube::Error::Api(status) = error
             && let Some(webhook) = stop::silent_webhook(status)
             && stop::is_capsule(webhook)
         {
+            adapter = capsule::COMPONENT;
             self.capsule_is_away(&status.message);
         }
         let stop = stop::read(error, doing);
-        let (adapter, reason) = match &stop {
-            Stop::Problem(p) if p.message.starts_with("Capsule") => ("capsule", p.reason.as_str()),
-            Stop::Problem(p) => ("kubernetes", p.reason.as_str()),
-            _ => ("kubernetes", "Conflict"),
+        let reason = match &stop {
+            Stop::Problem(p) => p.reason.as_str(),
+            _ => "Conflict",
         };
         self.metrics.adapter_error(adapter, reason);
         stop
@@ -172,8 +189,14 @@ fn tied_to(live: &Value, uid: &str) -> bool {
 }
 
 fn foreign(stage: ConditionType, at: &ChildRef, message: &str) -> Problem {
+    let fix = if at.kind == ChildKind::Namespace {
+        // It may be ours, brought back without its labels by a restore: nobody should be told to delete that.
+        "give the Nova object another name, or see whose namespace it is; KubeNova does not touch it"
+    } else {
+        "delete or rename it, or give the Nova object another name; KubeNova does not touch it"
+    };
     Problem::new(stage, at.kind.conflict_reason(), at, message)
         .code(Code::Kn409)
         .class(BlockerClass::User)
-        .fix("delete or rename it, or give the Nova object another name; KubeNova does not touch it")
+        .fix(fix)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use futures::TryStreamExt;
+use futures::stream::FuturesUnordered;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Resource, ResourceExt};
 use nova_api::NovaStatus;
@@ -12,15 +14,21 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::context::{Context, Tabled, resource};
+use crate::key::Kind;
 use crate::observe::list;
 use crate::row::Row;
-use crate::stop::{self, Doing, Stop};
+use crate::stop::{Doing, Stop};
 
 /// Stage that a deletion is told under.
 pub const DELETING: ConditionType = ConditionType::DeletionBlocked;
 
 /// After so many seconds a deletion that waits for others counts as blocked.
 const PATIENCE_SECONDS: i64 = 60;
+
+/// Deletes of one pass: it has to come to its end, also where a webhook slows each of them down.
+const AT_A_TIME: usize = 40;
+/// Deletes that wait for their answers at once.
+const SIDE_BY_SIDE: usize = 8;
 
 /// How many objects a status names.
 const NAMED: usize = 5;
@@ -51,9 +59,9 @@ impl Context {
     /// Takes a finalizer of ours off a child, as it was last seen.
     pub async fn drop_finalizer(&self, at: &ChildRef, row: &Row, finalizer: &str) -> Result<(), Stop> {
         let mut metadata = row.body()["metadata"].take();
-        if let Some(list) = metadata["finalizers"].as_array_mut() {
-            list.retain(|f| f != finalizer);
-        }
+        let Some(list) = metadata["finalizers"].as_array_mut() else { return Ok(()) };
+        let Some(ours) = list.iter().position(|f| f == finalizer) else { return Ok(()) };
+        list.remove(ours);
         let patch = json!({"metadata": {
             "finalizers": metadata["finalizers"],
             "uid": metadata["uid"],
@@ -61,8 +69,9 @@ impl Context {
         }});
         let object = at.to_string();
         let doing = Doing { stage: DELETING, object: &object };
-        let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
-        match stop::answer(doing, self.api(at).patch(&at.name, &params, &patch)).await? {
+        let field_manager = Some(Kind::Project.manager().to_owned());
+        let (params, patch) = (PatchParams { field_manager, ..PatchParams::default() }, Patch::Merge(&patch));
+        match self.ask(doing, self.api(at).patch(&at.name, &params, &patch)).await? {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(error) => Err(self.failed(&error, doing)),
@@ -73,7 +82,7 @@ impl Context {
     async fn live_if_installed(&self, at: &ChildRef) -> Result<Option<Value>, Stop> {
         let (group, _, _, plural) = at.kind.gvk();
         let builtin = !matches!(at.kind, ChildKind::CapsuleTenant | ChildKind::Application);
-        if builtin || self.installed(&format!("{plural}.{group}")) {
+        if builtin || self.defined(&format!("{plural}.{group}")) {
             self.live(DELETING, at).await
         } else {
             Ok(None)
@@ -87,7 +96,7 @@ impl Context {
     {
         let doing = Doing { stage: DELETING, object };
         let params = DeleteParams::background().preconditions(only);
-        match stop::answer(doing, api.delete(name, &params)).await? {
+        match self.ask(doing, api.delete(name, &params)).await? {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(error) => Err(self.failed(&error, doing)),
@@ -109,7 +118,7 @@ impl Context {
 
     /// Applications that are in a namespace now; none where Vela is not installed.
     pub async fn applications(&self, namespace: &str) -> Result<Vec<DynamicObject>, Stop> {
-        if !self.installed(nova_plan::adapters::vela::CRD) {
+        if !self.defined(nova_plan::adapters::vela::CRD) {
             return Ok(Vec::new());
         }
         let resource = resource(ChildKind::Application);
@@ -121,11 +130,20 @@ impl Context {
         K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     {
         let doing = Doing { stage: DELETING, object: what };
-        match stop::answer(doing, list(api)).await? {
+        match self.ask(doing, list(api)).await? {
             Ok(items) => Ok(items),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Vec::new()),
             Err(error) => Err(self.failed(&error, doing)),
         }
+    }
+
+    async fn delete_nova<K>(&self, object: &K) -> Result<(), Stop>
+    where
+        K: Tabled + Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
+        let only = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
+        self.delete(&api, &object.name_any(), only, &object.title()).await
     }
 
     /// Deletes Nova objects as part of a cascade; returns the problem to wait with while any is left.
@@ -134,14 +152,18 @@ impl Context {
         K: Tabled + Resource<Scope = k8s_openapi::NamespaceResourceScope>,
     {
         let Some(first) = objects.first() else { return Ok(()) };
-        for object in objects.iter().filter(|o| o.meta().deletion_timestamp.is_none()) {
-            let api: Api<K> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
-            let only = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
-            self.delete(&api, &object.name_any(), only, &object.title()).await?;
+        let mut deletes = FuturesUnordered::new();
+        for object in objects.iter().filter(|o| o.meta().deletion_timestamp.is_none()).take(AT_A_TIME) {
+            if deletes.len() == SIDE_BY_SIDE {
+                deletes.try_next().await?;
+            }
+            deletes.push(self.delete_nova(object));
         }
-        let left = format!("{} to delete first: {}", objects.len(), names(objects));
-        let deleted = |o: &K| o.meta().deletion_timestamp.as_ref().map(|t| t.0);
-        let Some((since, oldest)) = objects.iter().filter_map(|o| Some((deleted(o)?, o))).min_by_key(|o| o.0)
+        while deletes.try_next().await?.is_some() {}
+        let left = format!("{} to delete first: {}", objects.len(), named(objects));
+        let gone_since = |o: &K| o.meta().deletion_timestamp.as_ref().map(|t| t.0);
+        let Some((since, oldest)) =
+            objects.iter().filter_map(|o| Some((gone_since(o)?, o))).min_by_key(|o| o.0)
         else {
             let problem = Problem::progress(DELETING, first.title(), left);
             return Err(Problem { reason: Reason::Deleting, ..problem }.into());
@@ -186,7 +208,7 @@ impl Context {
                 format!(
                     "it was not made by KubeNova and is still there; {} in all: {}",
                     left.len(),
-                    names(&left)
+                    named(&left)
                 ),
                 format!("kubectl -n {namespace} delete application {}", at.name),
             )
@@ -247,7 +269,7 @@ pub fn blocked(object: impl ToString, message: String, fix: String) -> Problem {
 }
 
 /// The first few names, and how many more there are.
-pub fn names<K: ResourceExt>(objects: &[K]) -> String {
+pub fn named<K: ResourceExt>(objects: &[K]) -> String {
     let first: Vec<String> = objects.iter().take(NAMED).map(ResourceExt::name_any).collect();
     let more = objects.len().saturating_sub(NAMED);
     if more == 0 { first.join(", ") } else { format!("{} and {more} more", first.join(", ")) }

@@ -11,7 +11,8 @@ use nova_plan::Outcome;
 use nova_plan::adapters::{capsule, vela};
 use nova_plan::child::ChildKind;
 use nova_plan::cluster::{self, Backend, Seen};
-use nova_plan::names::{LOCAL_CLUSTER, label};
+use nova_plan::names::{LOCAL_CLUSTER, MANAGED_BY, annotation, label};
+use nova_plan::verdict::Stages;
 use serde_json::json;
 
 use crate::context::{Context, Tabled};
@@ -26,6 +27,8 @@ const PROBE: Duration = Duration::from_secs(5);
 
 impl Reconcile for NovaCluster {
     type Seen = Seen;
+
+    const STAGES: Stages = cluster::STAGES;
 
     async fn attempt(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
         if ctx.backends.capsule_words().is_some() {
@@ -72,7 +75,7 @@ async fn probe_capsule(ctx: &Context) {
     };
     let name = namespace.body()["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let api: Api<Namespace> = Api::all(ctx.client.clone());
-    let patch = json!({"metadata": {"annotations": {"kubenova.io/probe": Timestamp::now().to_string()}}});
+    let patch = json!({"metadata": {"annotations": {annotation::PROBE: Timestamp::now().to_string()}}});
     let params = PatchParams::default().dry_run();
     let patch = Patch::Merge(&patch);
     let silent = |error: &kube::Error| match error {
@@ -93,8 +96,7 @@ pub async fn create_local(ctx: &Context) {
         return;
     }
     let mut local = NovaCluster::new(LOCAL_CLUSTER, NovaClusterSpec::default());
-    local.metadata.labels =
-        Some([(label::MANAGED_BY.to_owned(), nova_plan::names::MANAGED_BY.to_owned())].into());
+    local.metadata.labels = Some([(label::MANAGED_BY.to_owned(), MANAGED_BY.to_owned())].into());
     let api: Api<NovaCluster> = Api::all(ctx.client.clone());
     let error =
         match tokio::time::timeout(stop::CALL_TIMEOUT, api.create(&PostParams::default(), &local)).await {

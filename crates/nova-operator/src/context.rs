@@ -21,18 +21,21 @@ use crate::observe::Change;
 use crate::pace::Pace;
 use crate::queue::{Lane, Queue};
 use crate::row::Row;
-use crate::table::{Seen, Table};
+use crate::since::Since;
+use crate::table::{Table, Versioned};
 
 /// A leaf of an app, as kept in its table.
 #[derive(Debug, Clone)]
 pub struct LeafRow {
     /// Resource version.
     pub version: u64,
+    /// The app whose name it carries.
+    pub app: String,
     /// What it is and how it is.
     pub leaf: Arc<Leaf>,
 }
 
-impl Seen for LeafRow {
+impl Versioned for LeafRow {
     fn version(&self) -> u64 {
         self.version
     }
@@ -55,7 +58,7 @@ pub struct Tables {
     pub apps: Arc<Table<Arc<NovaApp>>>,
     /// Children, a table for each kind.
     pub children: HashMap<ChildKind, Arc<Table<Row>>>,
-    /// Pods, workloads and claims of apps; the name is `<app>/<kind>/<name>`.
+    /// Pods, workloads and claims of apps.
     pub leaves: Vec<(&'static str, Arc<Table<LeafRow>>)>,
     /// Vela's component definitions.
     pub definitions: Arc<Table<Row>>,
@@ -125,6 +128,8 @@ pub struct Context {
     pub backoff: Backoff,
     /// How often Vela was told to try once more.
     pub retries: Backoff,
+    /// Since when a workspace lacks quota.
+    pub lacking: Since,
     /// When work in progress was last told.
     pub pace: Pace,
     /// What is counted.
@@ -168,9 +173,8 @@ impl Context {
     pub fn older<K: Tabled>(&self, object: &K) -> Vec<Arc<K>> {
         let age = |o: &K| (o.creation_timestamp().map(|c| c.0), o.name_any());
         let mine = age(object);
-        let mut all = K::table(&self.tables).within(&object.namespace().unwrap_or_default(), "");
-        all.retain(|other| age(other) < mine);
-        all
+        let namespace = object.namespace().unwrap_or_default();
+        K::table(&self.tables).inside(&namespace, |other| age(other) < mine)
     }
 
     /// Forgets how often what was tried with an object that is gone.
@@ -178,6 +182,7 @@ impl Context {
         self.backoff.reset(key);
         self.retries.reset(key);
         self.pace.ended(key);
+        self.lacking.over(key);
     }
 
     /// The Nova object that has a UID, if it is alive.
@@ -186,7 +191,13 @@ impl Context {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
     }
 
-    /// True when a CRD is installed.
+    /// True when there may be objects of a CRD: also while it is being deleted.
+    #[must_use]
+    pub fn defined(&self, crd: &str) -> bool {
+        self.tables.crds.get("", crd).is_some()
+    }
+
+    /// True when objects of a CRD can be made.
     #[must_use]
     pub fn installed(&self, crd: &str) -> bool {
         self.tables.crds.get("", crd).is_some_and(|row| !row.deleting())

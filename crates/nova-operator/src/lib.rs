@@ -21,6 +21,7 @@ mod routes;
 mod row;
 mod run;
 mod sandbox;
+mod since;
 mod status;
 mod stop;
 mod table;

@@ -13,7 +13,7 @@ use kube::runtime::{WatchStreamExt, watcher as start_watcher};
 use serde::de::DeserializeOwned;
 
 use crate::metrics::Metrics;
-use crate::table::{Place, Seen, Table, place_of, version_of};
+use crate::table::{Place, Table, Versioned, place_of, version_of};
 
 /// A change of one object: what it was and what it is.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub async fn watch<K, T>(
     notify: impl Fn(Change<'_, T>) + Send,
 ) where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
-    T: Seen,
+    T: Versioned,
 {
     let stream = start_watcher(api, config).default_backoff();
     pin_mut!(stream);
@@ -75,7 +75,7 @@ pub async fn watch<K, T>(
     }
 }
 
-fn tell_listed<T: Seen>(
+fn tell_listed<T: Versioned>(
     before: &BTreeMap<Place, T>,
     now: &BTreeMap<Place, T>,
     notify: &impl Fn(Change<'_, T>),

@@ -5,6 +5,7 @@ use kube::{Resource, ResourceExt};
 use nova_api::v1alpha1::{NovaPlan, NovaPlanStatus};
 use nova_plan::names::LOCAL_CLUSTER;
 use nova_plan::tenant::plan_in_force;
+use nova_plan::verdict::Stages;
 use nova_plan::{Outcome, plan};
 
 use crate::context::Context;
@@ -23,6 +24,8 @@ fn used_by(ctx: &Context, name: &str) -> Vec<String> {
 
 impl Reconcile for NovaPlan {
     type Seen = Vec<String>;
+
+    const STAGES: Stages = plan::STAGES;
 
     async fn attempt(&self, ctx: &Context, seen: &mut Vec<String>) -> Result<(), Stop> {
         *seen = used_by(ctx, &self.name_any());

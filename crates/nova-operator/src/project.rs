@@ -7,8 +7,9 @@ use nova_plan::Outcome;
 use nova_plan::child::{ChildKind, ChildRef};
 use nova_plan::names::{ProjectName, TenantName};
 use nova_plan::project::{self, References, Seen};
+use nova_plan::verdict::Stages;
 
-use crate::cleanup::{blocked, names};
+use crate::cleanup::{blocked, named};
 use crate::context::{Context, Tabled as _};
 use crate::key::Key;
 use crate::reconcile::Reconcile;
@@ -31,6 +32,8 @@ fn look(ctx: &Context, project: &NovaProject, seen: &mut Seen) {
 impl Reconcile for NovaProject {
     type Seen = Seen;
 
+    const STAGES: Stages = project::STAGES;
+
     async fn attempt(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
         look(ctx, self, seen);
         if let Some(namespace) = &seen.namespace {
@@ -41,7 +44,7 @@ impl Reconcile for NovaProject {
         let valid = project::validate(self, References { tenant: &place.tenant, older })?;
         ctx.hold(self).await?;
         let children = project::build(&valid, place.capsule.uid());
-        place.make::<Self>(ctx, self.spec.quotas.as_ref(), children).await
+        place.make(ctx, self, self.spec.quotas.as_ref(), children).await
     }
 
     async fn cleanup(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
@@ -97,7 +100,7 @@ async fn empty(ctx: &Context, project: &NovaProject, namespace: &str) -> Result<
     let apps: Vec<NovaApp> = ctx.inside(namespace).await?;
     if let (Some(first), DeletionPolicy::Block) = (apps.first(), project.spec.deletion_policy) {
         let message =
-            format!("the project still has apps: {}, and its deletionPolicy is Block", names(&apps));
+            format!("the project still has apps: {}, and its deletionPolicy is Block", named(&apps));
         let fix = format!(
             "delete them, or set spec.deletionPolicy of NovaProject {} to Cascade",
             project.name_any()

@@ -1,20 +1,24 @@
 //! One pass over one object, the same for every kind: look, try, tell, and say when to look again.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use jiff::Timestamp;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
+use kube::api::Api;
 use nova_api::conditions::{BlockerClass, Code, ConditionType, Phase, Reason};
 use nova_api::{CoreStatus, NovaStatus};
-use nova_plan::verdict::core;
+use nova_plan::verdict::{Stages, core};
 use nova_plan::{Outcome, Problem};
 
+use crate::cleanup::{DELETING, blocked};
 use crate::context::{Context, Tabled};
 use crate::key::Key;
 use crate::status::status_time;
-use crate::stop::Stop;
+use crate::stop::{Doing, Stop};
 
 /// Looks again at work in progress, in case the event that ends it got lost.
 const WHILE_IN_PROGRESS: Duration = Duration::from_secs(5);
@@ -29,6 +33,9 @@ const RACES: u32 = 5;
 pub trait Reconcile: Tabled {
     /// What status shows besides the outcome.
     type Seen: Default + Send;
+
+    /// What an object of the kind goes through.
+    const STAGES: Stages;
 
     /// Makes the object so. Facts for the status go into `seen` as they are found.
     fn attempt(&self, ctx: &Context, seen: &mut Self::Seen) -> impl Future<Output = Result<(), Stop>> + Send;
@@ -67,17 +74,12 @@ pub async fn pass<K: Reconcile>(ctx: &Context, key: &Key) -> &'static str {
         return "gone";
     }
     let mut seen = K::Seen::default();
-    let result = if deleting && definition_goes::<K>(ctx) {
-        Err(kept_for_definition::<K>().into())
-    } else if deleting {
-        match object.cleanup(ctx, &mut seen).await {
-            Ok(()) => match ctx.release(object.as_ref()).await {
-                Ok(()) => {
-                    ctx.backoff.reset(key);
-                    return "deleted";
-                }
-                Err(stop) => Err(stop),
-            },
+    let result = if deleting {
+        match take_down(ctx, object.as_ref(), &mut seen).await {
+            Ok(()) => {
+                ctx.backoff.reset(key);
+                return "deleted";
+            }
             Err(stop) => Err(stop),
         }
     } else {
@@ -87,7 +89,7 @@ pub async fn pass<K: Reconcile>(ctx: &Context, key: &Key) -> &'static str {
         Ok(()) => Outcome::Applied,
         Err(Stop::Problem(problem)) => Outcome::Stopped(vec![*problem]),
         Err(Stop::Problems(problems)) => Outcome::Stopped(problems),
-        Err(Stop::Again(moment)) if ctx.backoff.count(key) < RACES => {
+        Err(Stop::Again(moment)) if ctx.backoff.races(key) < RACES => {
             ctx.queue.add_after(key.clone(), ctx.backoff.again(key, moment));
             return "again";
         }
@@ -103,16 +105,7 @@ async fn tell<K: Reconcile>(
     seen: &K::Seen,
     outcome: &Outcome,
 ) -> &'static str {
-    // The pass may have written to the object itself; a namesake created meanwhile gets a pass of its own.
-    let Some(object) = K::table(&ctx.tables).get(&key.namespace, &key.name) else { return "gone" };
-    if object.meta().uid != was.meta().uid {
-        return "gone";
-    }
-    // An edit or a deletion came in meanwhile. What was found holds for the earlier generation only, and the edit
-    // has queued the object already.
-    if object.meta().generation != was.meta().generation {
-        return "overtaken";
-    }
+    let Some(object) = current(ctx, was) else { return "overtaken" };
     let status = object.judge(ctx, seen, outcome, status_time());
     let before = object.status().map(|s| s.core().clone());
     let more_of_the_same = goes_on(before.as_ref(), status.core(), outcome);
@@ -159,6 +152,14 @@ async fn tell<K: Reconcile>(
     word
 }
 
+/// The object as it is now, which the pass may have written to itself. None where what was found about it no longer
+/// holds: it is gone, was made anew, or an edit or a deletion came in, each of which has queued it already.
+fn current<K: Reconcile>(ctx: &Context, was: &K) -> Option<Arc<K>> {
+    let object = K::table(&ctx.tables).get(&was.namespace().unwrap_or_default(), &was.name_any())?;
+    let same = object.meta().uid == was.meta().uid && object.meta().generation == was.meta().generation;
+    same.then_some(object)
+}
+
 /// The same work as told before goes on, a little further.
 fn goes_on(before: Option<&CoreStatus>, now: &CoreStatus, outcome: &Outcome) -> bool {
     outcome.is_progress()
@@ -166,9 +167,26 @@ fn goes_on(before: Option<&CoreStatus>, now: &CoreStatus, outcome: &Outcome) -> 
         && before.is_some_and(|b| b.phase == now.phase && b.observed_generation == now.observed_generation)
 }
 
-/// The kind's own definition is on its way out: that is not a wish to delete what each object stands for.
-fn definition_goes<K: Reconcile>(ctx: &Context) -> bool {
-    ctx.tables.crds.get("", &definition::<K>()).is_some_and(|row| row.deleting())
+/// Takes down what an object stands for, and then lets it go.
+async fn take_down<K: Reconcile>(ctx: &Context, object: &K, seen: &mut K::Seen) -> Result<(), Stop> {
+    if definition_goes::<K>(ctx).await? {
+        return Err(kept_for_definition::<K>().into());
+    }
+    object.cleanup(ctx, seen).await?;
+    ctx.release(object).await
+}
+
+/// The kind's own definition is on its way out: that is not a wish to delete what each object stands for. Asks the API
+/// server, because the news of the definition may come after that of its objects.
+async fn definition_goes<K: Reconcile>(ctx: &Context) -> Result<bool, Stop> {
+    let name = definition::<K>();
+    let object = format!("CustomResourceDefinition {name}");
+    let doing = Doing { stage: DELETING, object: &object };
+    let api: Api<CustomResourceDefinition> = Api::all(ctx.client.clone());
+    match ctx.ask(doing, api.get_metadata_opt(&name)).await? {
+        Ok(found) => Ok(found.is_none_or(|crd| crd.metadata.deletion_timestamp.is_some())),
+        Err(error) => Err(ctx.failed(&error, doing)),
+    }
 }
 
 fn definition<K: Reconcile>() -> String {
@@ -183,7 +201,7 @@ fn kept_for_definition<K: Reconcile>() -> Problem {
          restore the definition from a backup and delete the object",
         K::finalizer().unwrap_or_default()
     );
-    crate::cleanup::blocked(object, message.to_owned(), fix)
+    blocked(object, message.to_owned(), fix)
 }
 
 /// A race that does not pass is a fault, and is told.
@@ -197,32 +215,44 @@ fn lasting_race(object: String) -> Problem {
 /// Times a pass and counts it. One that panics or hangs concerns this object only, and its status says so.
 pub async fn measured<K: Reconcile>(ctx: &Context, key: &Key) {
     let start = Instant::now();
+    let before = K::table(&ctx.tables).get(&key.namespace, &key.name);
     let whole = AssertUnwindSafe(pass::<K>(ctx, key)).catch_unwind();
-    let outcome = match tokio::time::timeout(LONGEST, whole).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => broken::<K>(ctx, key, "KubeNova has a fault: the pass over it panicked").await,
-        Err(_) => broken::<K>(ctx, key, "a pass over it did not end within a minute and was given up").await,
+    let broken = match tokio::time::timeout(LONGEST, whole).await {
+        Ok(Ok(outcome)) => Ok(outcome),
+        Ok(Err(_)) => Err("KubeNova has a fault: the pass over it panicked"),
+        Err(_) => Err("a pass over it did not end within a minute and was given up"),
+    };
+    let outcome = match (broken, before) {
+        (Ok(outcome), _) => outcome,
+        (Err(how), before) => {
+            tracing::error!(how, "pass did not end well; it is tried again");
+            ctx.queue.add_after(key.clone(), ctx.backoff.failed(key));
+            if let Some(was) = before {
+                tell_broken(ctx, was.as_ref(), how).await;
+            }
+            "broken"
+        }
     };
     let took = start.elapsed();
     ctx.metrics.reconciled(K::KEY.as_str(), outcome, took);
     tracing::debug!(outcome, took_ms = took.as_millis(), "pass");
 }
 
-/// Tells of a pass that did not come to its end; what it had found before stays in the status.
-async fn broken<K: Reconcile>(ctx: &Context, key: &Key, how: &str) -> &'static str {
-    tracing::error!(how, "pass did not end well; it is tried again");
-    ctx.queue.add_after(key.clone(), ctx.backoff.failed(key));
-    let Some(object) = K::table(&ctx.tables).get(&key.namespace, &key.name) else { return "broken" };
-    let problem = Problem::new(ConditionType::Ready, Reason::InternalError, object.title(), how)
+/// Tells of a pass that did not come to its end. What the kind's status shows besides stays as it was.
+async fn tell_broken<K: Reconcile>(ctx: &Context, was: &K, how: &str) {
+    let Some(object) = current(ctx, was) else { return };
+    let problem = Problem::new(K::STAGES[0], Reason::InternalError, object.title(), how)
         .code(Code::Kn500)
         .class(BlockerClass::Bug)
         .fix(
             "report it with the operator's log: kubectl -n kubenova-system logs deployment/kubenova-operator",
         );
     let mut status = object.status().cloned().unwrap_or_default();
-    *status.core_mut() = core(object.as_ref(), &[], &problem.into(), status_time());
-    if let Err(stop) = ctx.write_status(object.as_ref(), &status).await {
-        tracing::warn!(?stop, "status could not be written");
+    let before = object.status().map(|s| s.core().clone());
+    *status.core_mut() = core(object.as_ref(), K::STAGES, &problem.into(), status_time());
+    match ctx.write_status(object.as_ref(), &status).await {
+        Ok(true) => ctx.report(object.as_ref(), before.as_ref(), status.core()).await,
+        Ok(false) => {}
+        Err(stop) => tracing::warn!(?stop, "status could not be written"),
     }
-    "broken"
 }

@@ -253,15 +253,16 @@ impl Context {
         }
     }
 
-    /// A pod, workload or claim: the app whose name it carries, if its health or revision changed.
+    /// A pod, workload or claim: the app whose name it carries or carried, if its health or revision changed.
     pub fn route_leaf(&self, change: &Change<'_, LeafRow>) {
         if let (Some(old), Some(new)) = (change.old, change.new)
             && old.leaf == new.leaf
+            && old.app == new.app
         {
             return;
         }
-        if let Some((app, _)) = change.at.1.split_once('/') {
-            self.queue.add(Key::new(Kind::App, &change.at.0, app), lane(change.listed));
+        for row in [change.old, change.new].into_iter().flatten() {
+            self.queue.add(Key::new(Kind::App, &change.at.0, &row.app), lane(change.listed));
         }
     }
 

@@ -7,7 +7,7 @@ use kube::api::DynamicObject;
 use nova_plan::names::label;
 use serde_json::Value;
 
-use crate::table::{Seen, version_of};
+use crate::table::{Versioned, version_of};
 
 /// A child as kept in memory: what is looked at often, and the whole as compact text, a tenth of a parsed tree.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ struct RowInner {
     body: Box<str>,
 }
 
-impl Seen for Row {
+impl Versioned for Row {
     fn version(&self) -> u64 {
         self.0.version
     }

@@ -18,10 +18,14 @@ use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::queue::Queue;
 use crate::reconcile::measured;
+use crate::since::Since;
 use crate::watches::{self, LEAVES};
 
 /// Objects worked on at once, all kinds together.
 const IN_FLIGHT: usize = 32;
+
+/// Longest wait at the start for the first lists of backends' kinds.
+const BACKENDS: Duration = Duration::from_secs(30);
 
 /// How the operator is run.
 #[derive(Clone)]
@@ -56,6 +60,7 @@ impl Operator {
             queue: Arc::new(Queue::default()),
             backoff: Backoff::default(),
             retries: Backoff::default(),
+            lacking: Since::default(),
             pace: Pace::default(),
             metrics: Arc::new(Metrics::default()),
             backends: Backends::default(),
@@ -85,13 +90,14 @@ impl Operator {
             self.synced().await;
             let mut optional = watches::Optional::default();
             optional.start(&self.ctx, &mut watching);
-            for table in optional.tables(&self.ctx) {
-                table.synced().await;
-            }
-            if self.ctx.tables.definitions.count("vela-system") == 0
-                && self.ctx.installed(nova_plan::adapters::vela::CRD)
-            {
-                self.ctx.tables.definitions.synced().await;
+            let listed = async {
+                for table in optional.tables(&self.ctx) {
+                    table.synced().await;
+                }
+            };
+            // A backend that is broken must not keep those who do not need it from being served.
+            if tokio::time::timeout(BACKENDS, listed).await.is_err() {
+                tracing::warn!("objects of a backend cannot be listed; what needs them waits");
             }
             crate::cluster::create_local(&self.ctx).await;
             self.ready.send_replace(true);

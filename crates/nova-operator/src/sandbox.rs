@@ -6,6 +6,7 @@ use nova_api::v1alpha1::{NovaSandbox, NovaSandboxStatus};
 use nova_plan::Outcome;
 use nova_plan::names::{SandboxName, TenantName};
 use nova_plan::sandbox::{self, References, Seen};
+use nova_plan::verdict::Stages;
 
 use crate::context::Context;
 use crate::reconcile::Reconcile;
@@ -27,6 +28,8 @@ fn look(ctx: &Context, sandbox: &NovaSandbox, seen: &mut Seen) {
 impl Reconcile for NovaSandbox {
     type Seen = Seen;
 
+    const STAGES: Stages = sandbox::STAGES;
+
     async fn attempt(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
         look(ctx, self, seen);
         let place = workspace::surroundings(ctx, self)?;
@@ -34,7 +37,7 @@ impl Reconcile for NovaSandbox {
         let valid = sandbox::validate(self, References { tenant: &place.tenant, older })?;
         ctx.hold(self).await?;
         let children = sandbox::build(&valid, place.capsule.uid());
-        place.make::<Self>(ctx, self.spec.quotas.as_ref(), children).await
+        place.make(ctx, self, self.spec.quotas.as_ref(), children).await
     }
 
     async fn cleanup(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {

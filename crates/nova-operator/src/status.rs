@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::context::{Context, Tabled};
 use crate::observe::Change;
 use crate::routes::asked_anew;
-use crate::stop::{self, Doing, MOMENT, Stop};
+use crate::stop::{Doing, MOMENT, Stop};
 use crate::table::place_of;
 
 /// The time as a status has it: whole seconds, so that what is written reads back the same.
@@ -30,7 +30,7 @@ impl Context {
         }
     }
 
-    /// Writes the status if it differs. True when something was written.
+    /// Writes the status if it differs. True when something was written; where the object is gone, so is the need.
     pub async fn write_status<K: Tabled>(&self, object: &K, status: &K::Status) -> Result<bool, Stop> {
         if object.status() == Some(status) {
             return Ok(false);
@@ -46,8 +46,7 @@ impl Context {
         let api = self.nova_api(object);
         let name = object.name_any();
         let patch = Patch::Apply(&body);
-        // Where it is gone, so is the need for a status.
-        self.taken_in::<K>(object, api.patch_status(&name, &params, &patch)).await.map(|_| true)
+        self.taken_in::<K>(object, api.patch_status(&name, &params, &patch)).await
     }
 
     /// Puts our finalizer on, if it is not.
@@ -97,7 +96,7 @@ impl Context {
     ) -> Result<bool, Stop> {
         let title = object.title();
         let doing = Doing { stage: ConditionType::Ready, object: &title };
-        match stop::answer(doing, write).await? {
+        match self.ask(doing, write).await? {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
             Err(error) => Err(self.failed(&error, doing)),
             Ok(mut written) => {

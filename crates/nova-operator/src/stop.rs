@@ -37,13 +37,9 @@ pub const MOMENT: Duration = Duration::from_millis(100);
 /// Longest wait for one answer of the API server. kube has no read timeout of its own.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Waits for the answer to a request, but not for ever.
-pub async fn answer<T>(
-    doing: Doing<'_>,
-    request: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<Result<T, kube::Error>, Stop> {
-    let answer = tokio::time::timeout(CALL_TIMEOUT, request).await;
-    answer.map_err(|_| unreachable_api(doing, "no answer from the API server in time"))
+/// A request that got no answer in time.
+pub fn timed_out(doing: Doing<'_>) -> Stop {
+    unreachable_api(doing, "no answer from the API server in time")
 }
 
 fn unreachable_api(doing: Doing<'_>, message: &str) -> Stop {
@@ -54,10 +50,11 @@ fn unreachable_api(doing: Doing<'_>, message: &str) -> Stop {
         .into()
 }
 
-/// The webhook that did not answer, by the API server's message.
+/// The webhook that did not answer, by the API server's own sentence. Other webhooks repeat in their answers what
+/// people write, so the words count only where nobody else can put them.
 pub fn silent_webhook(status: &kube::core::Status) -> Option<&str> {
-    let rest = status.message.split_once("failed calling webhook \"")?.1;
-    rest.split_once('"').map(|(name, _)| name)
+    let rest = status.message.strip_prefix("Internal error occurred: failed calling webhook \"")?;
+    rest.split_once('"').map(|(name, _)| name).filter(|_| status.code == 500)
 }
 
 /// True for a webhook of Capsule.
@@ -102,6 +99,10 @@ pub fn read(error: &kube::Error, doing: Doing<'_>) -> Stop {
         403 => problem(Reason::Forbidden, Code::Kn403)
             .fix("give the operator the roles of charts/kubenova")
             .into(),
+        413 => problem(Reason::Invalid, Code::Kn422)
+            .class(BlockerClass::User)
+            .fix("make it smaller, or divide it")
+            .into(),
         429 => problem(Reason::Throttled, Code::Kn429).class(BlockerClass::Transient).into(),
         400 | 422 => problem(Reason::Invalid, Code::Kn422).class(BlockerClass::Bug).fix("report it").into(),
         500.. => problem(Reason::BackendUnavailable, Code::Kn503)
@@ -139,6 +140,16 @@ mod tests {
         );
         assert_eq!((told.reason, told.code), (Reason::BackendUnavailable, Some(Code::Kn503)));
         assert!(told.message.starts_with("Capsule does not answer") && told.fix.contains("capsule-system"));
+    }
+
+    #[test]
+    fn what_another_webhook_repeats_is_not_taken_for_a_silent_one() {
+        let words = "failed calling webhook \"x.projectcapsule.dev\": connection refused";
+        let told =
+            problem(403, &format!("admission webhook \"vela\" denied the request: parse trait({words})"));
+        assert_eq!(told.reason, Reason::Forbidden);
+        let status = Status::failure(words, "").with_code(500);
+        assert_eq!(silent_webhook(&status), None);
     }
 
     #[test]

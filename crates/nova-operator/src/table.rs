@@ -17,7 +17,7 @@ pub fn place_of(object: &impl ResourceExt) -> Place {
 }
 
 /// Something in a table: it knows the resource version it was seen at.
-pub trait Seen: Clone + Send + Sync + 'static {
+pub trait Versioned: Clone + Send + Sync + 'static {
     /// `metadata.resourceVersion` as a number; versions of one kind can be compared (KEP-5504).
     fn version(&self) -> u64;
 }
@@ -28,7 +28,7 @@ pub fn version_of(meta: &impl ResourceExt) -> u64 {
     meta.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
-impl<K: kube::Resource<DynamicType = ()> + Send + Sync + 'static> Seen for Arc<K> {
+impl<K: kube::Resource<DynamicType = ()> + Send + Sync + 'static> Versioned for Arc<K> {
     fn version(&self) -> u64 {
         version_of(self.as_ref())
     }
@@ -50,7 +50,7 @@ impl<T> Default for Table<T> {
     }
 }
 
-impl<T: Seen> Table<T> {
+impl<T: Versioned> Table<T> {
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Place, T>> {
         self.rows.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,6 +85,15 @@ impl<T: Seen> Table<T> {
         let range =
             rows.range(start..).take_while(|((n, name), _)| n == namespace && name.starts_with(prefix));
         range.map(|(_, row)| row.clone()).collect()
+    }
+
+    /// Objects of a namespace that are wanted.
+    #[must_use]
+    pub fn inside(&self, namespace: &str, wanted: impl Fn(&T) -> bool) -> Vec<T> {
+        let rows = self.read();
+        let range =
+            rows.range((namespace.to_owned(), String::new())..).take_while(|((n, _), _)| n == namespace);
+        range.filter(|(_, row)| wanted(row)).map(|(_, row)| row.clone()).collect()
     }
 
     /// Cluster-scoped objects whose name begins with `prefix`, with their names.
@@ -161,7 +170,7 @@ mod tests {
     #[derive(Debug, Clone, PartialEq)]
     struct At(u64);
 
-    impl Seen for At {
+    impl Versioned for At {
         fn version(&self) -> u64 {
             self.0
         }
@@ -192,12 +201,13 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_finds_the_leaves_of_one_app_only() {
+    fn objects_are_found_by_namespace_and_by_what_they_are() {
         let table = Table::default();
-        for name in ["web/Pod/1", "web/Pod/2", "web2/Pod/1"] {
-            table.put(place(name), At(1)).unwrap();
+        for (version, name) in [(1, "a"), (2, "b"), (3, "c")] {
+            table.put(place(name), At(version)).unwrap();
         }
-        assert_eq!(table.within("n", "web/").len(), 2);
-        assert_eq!(table.count("n"), 3);
+        table.put(("m".into(), "a".into()), At(4)).unwrap();
+        assert_eq!(table.inside("n", |at| at.0 > 1), [At(2), At(3)]);
+        assert_eq!((table.count("n"), table.count("m"), table.within("n", "b").len()), (3, 1, 1));
     }
 }

@@ -1,18 +1,20 @@
 //! `NovaTenant`: Capsule tenant, home namespace, and the plan divided over the tenant's namespaces.
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use nova_api::conditions::{Code, ConditionType, Reason};
 use nova_api::v1alpha1::{DeletionPolicy, NovaApp, NovaProject, NovaSandbox, NovaTenant, NovaTenantStatus};
 use nova_plan::adapters::capsule::{self, Answer};
 use nova_plan::child::{Child, ChildKind, ChildRef, Ownership, ownership};
-use nova_plan::names::{TenantName, app_namespace_of, binding_name, home_of, role};
+use nova_plan::names::{TenantName, app_namespace_of, binding_name, home_of, label, role};
 use nova_plan::tenant::{self, Seen, ValidTenant};
+use nova_plan::verdict::Stages;
 use nova_plan::{Outcome, Problem, cluster};
 use serde_json::{Value, json};
 
-use crate::cleanup::{DELETING, blocked, names};
+use crate::cleanup::{DELETING, blocked, named};
 use crate::context::{Context, Tabled};
 use crate::key::Kind;
 use crate::quota;
@@ -23,6 +25,8 @@ use crate::tenancy;
 
 impl Reconcile for NovaTenant {
     type Seen = Seen;
+
+    const STAGES: Stages = tenant::STAGES;
 
     async fn attempt(&self, ctx: &Context, seen: &mut Seen) -> Result<(), Stop> {
         count(ctx, self, seen);
@@ -142,12 +146,13 @@ async fn empty(ctx: &Context, tenant: &NovaTenant, name: &TenantName) -> Result<
     if tenant.spec.deletion_policy == DeletionPolicy::Block {
         let first = projects.first().map(Tabled::title).or_else(|| sandboxes.first().map(Tabled::title));
         let Some(first) = first else {
-            return left_behind(ctx, name).map_or(Ok(()), |namespace| Err(kept(&namespace, name).into()));
+            let left = left_behind(ctx, name).await?;
+            return left.map_or(Ok(()), |namespace| Err(kept(&namespace, name).into()));
         };
         let message = format!(
             "the tenant still has projects [{}] and sandboxes [{}], and its deletionPolicy is Block",
-            names(&projects),
-            names(&sandboxes)
+            named(&projects),
+            named(&sandboxes)
         );
         let fix = format!("delete them, or set spec.deletionPolicy of NovaTenant {name} to Cascade");
         return Err(blocked(first, message, fix).into());
@@ -156,6 +161,12 @@ async fn empty(ctx: &Context, tenant: &NovaTenant, name: &TenantName) -> Result<
     let sandboxes_gone = ctx.cascade(&sandboxes).await;
     for project in &projects {
         let namespace = app_namespace_of(name.as_str(), &project.name_any());
+        // The project looks for itself before its namespace goes; this is about the order.
+        let quiet = ctx.tables.apps.count(&namespace) == 0
+            && ctx.children(ChildKind::Application).count(&namespace) == 0;
+        if quiet {
+            continue;
+        }
         let apps: Vec<NovaApp> = ctx.inside(&namespace).await?;
         ctx.cascade(&apps).await?;
         ctx.applications_gone(&namespace).await?;
@@ -165,18 +176,13 @@ async fn empty(ctx: &Context, tenant: &NovaTenant, name: &TenantName) -> Result<
 }
 
 /// A namespace in the Capsule Tenant besides the home namespace: Capsule takes all of them along with its Tenant.
-fn left_behind(ctx: &Context, tenant: &TenantName) -> Option<String> {
-    let in_tenant = |live: &Value| {
-        let owners = live.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-        let is_tenant =
-            |o: &Value| o["kind"] == ChildKind::CapsuleTenant.gvk().2 && o["name"] == tenant.as_str();
-        owners.is_some_and(|owners| owners.iter().any(is_tenant))
-    };
+async fn left_behind(ctx: &Context, tenant: &TenantName) -> Result<Option<String>, Stop> {
+    let params = ListParams::default().labels(&format!("{}={tenant}", label::CAPSULE_TENANT));
+    let api: Api<Namespace> = Api::all(ctx.client.clone());
+    let doing = Doing { stage: DELETING, object: "namespaces" };
+    let all = ctx.ask(doing, api.list_metadata(&params)).await?.map_err(|error| ctx.failed(&error, doing))?;
     let home = tenant.home();
-    let namespaces = ctx.children(ChildKind::Namespace).snapshot();
-    let mut others =
-        namespaces.into_iter().filter(|((_, name), row)| *name != home && in_tenant(&row.body()));
-    others.next().map(|((_, name), _)| name)
+    Ok(all.into_iter().map(|namespace| namespace.name_any()).find(|name| *name != home))
 }
 
 /// Block keeps namespaces whose project or sandbox is gone already.
@@ -205,7 +211,7 @@ async fn remove_capsule_tenant(ctx: &Context, name: &str, uid: &str) -> Result<(
         let object = at.to_string();
         let doing = Doing { stage: DELETING, object: &object };
         let patch = Patch::Merge(&patch);
-        let patched = stop::answer(doing, ctx.api(&at).patch(name, &params, &patch)).await?;
+        let patched = ctx.ask(doing, ctx.api(&at).patch(name, &params, &patch)).await?;
         patched.map_err(|error| ctx.failed(&error, doing))?;
     }
     ctx.remove(&at, uid).await

@@ -12,7 +12,7 @@ use nova_plan::adapters::workload::health;
 use nova_plan::adapters::{capsule, vela};
 use nova_plan::app::Leaf;
 use nova_plan::child::ChildKind;
-use nova_plan::names::{MANAGED_SELECTOR, label};
+use nova_plan::names::{MANAGED_SELECTOR, Managed, label, parse_namespace};
 use tokio::task::JoinSet;
 
 use crate::context::{Context, LeafRow, Tabled, resource};
@@ -81,8 +81,10 @@ fn nova<K: Tabled>(ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
                     error,
                     "object does not parse"
                 );
-                let mut last =
-                    known.get(&at.0, &at.1).filter(|_| invalid.metadata.deletion_timestamp.is_some())?;
+                let mut last = known.get(&at.0, &at.1)?;
+                if invalid.metadata.deletion_timestamp.is_none() {
+                    return Some((at, last));
+                }
                 *Arc::make_mut(&mut last).meta_mut() = invalid.metadata;
                 Arc::unwrap_or_clone(last)
             }
@@ -149,13 +151,20 @@ fn leaf(ctx: &Arc<Context>, tasks: &mut JoinSet<()>, kind: &'static str, resourc
     let ctx = ctx.clone();
     let metrics = ctx.metrics.clone();
     let project = move |mut object: DynamicObject| {
+        let at = place_of(&object);
+        // Anybody may write such a label in a sandbox.
+        if !matches!(parse_namespace(&at.0), Some((_, Managed::App(_)))) {
+            return None;
+        }
         let app = object.labels().get(label::VELA_APP)?.clone();
-        let at = (object.namespace().unwrap_or_default(), format!("{app}/{kind}/{}", object.name_any()));
         let revision = object.labels().get(label::VELA_REVISION).cloned();
         let (version, name) = (version_of(&object), object.name_any());
         kind.clone_into(&mut object.types.get_or_insert_default().kind);
         let live = serde_json::to_value(object).ok()?;
-        Some((at, LeafRow { version, leaf: Arc::new(Leaf { kind, name, revision, health: health(&live) }) }))
+        Some((
+            at,
+            LeafRow { version, app, leaf: Arc::new(Leaf { kind, name, revision, health: health(&live) }) },
+        ))
     };
     let config = everything().labels(label::VELA_APP);
     tasks.spawn(watch(kind, api, config, table, metrics, project, move |change| ctx.route_leaf(&change)));
@@ -230,6 +239,8 @@ impl Optional {
 
     /// Tables of the optional watches that run.
     pub fn tables(&self, ctx: &Context) -> Vec<Arc<Table<Row>>> {
-        self.started.iter().map(|kind| ctx.children(*kind).clone()).collect()
+        let vela = self.started.contains(&ChildKind::Application);
+        let definitions = vela.then(|| ctx.tables.definitions.clone());
+        self.started.iter().map(|kind| ctx.children(*kind).clone()).chain(definitions).collect()
     }
 }

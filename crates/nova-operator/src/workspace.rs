@@ -12,7 +12,7 @@ use nova_plan::quantity::Amount;
 use nova_plan::tenant::{ValidTenant, capsule_ref};
 
 use crate::context::{Context, Tabled};
-use crate::key::Kind;
+use crate::key::{Key, Kind};
 use crate::row::Row;
 use crate::stop::Stop;
 use crate::tenancy;
@@ -49,13 +49,14 @@ impl Surroundings {
     pub async fn make<K: Tabled>(
         &self,
         ctx: &Context,
+        workspace: &K,
         quotas: Option<&Quotas>,
         children: Children,
     ) -> Result<(), Stop> {
         let name = children.namespace.at.name.clone();
         let row = apply(ctx, K::KEY, children).await?;
-        let problems: Vec<_> =
-            share_problem(ctx, &name, quotas).into_iter().chain(self.capsule_problem(&name, &row)).collect();
+        let share = share_problem(ctx, &workspace.key(), &name, quotas);
+        let problems: Vec<_> = share.into_iter().chain(self.capsule_problem(&name, &row)).collect();
         if problems.is_empty() { Ok(()) } else { Err(Stop::Problems(problems)) }
     }
 
@@ -111,23 +112,15 @@ const NEEDED: [&str; 3] = ["pods", "requests.cpu", "requests.memory"];
 /// Shares move within moments when a workspace comes or goes; what lasts longer is a lack.
 const MOVING: std::time::Duration = std::time::Duration::from_secs(3);
 
-/// A share that is smaller than the workspace's own `quotas`, or nothing at all.
-fn share_problem(ctx: &Context, namespace: &str, own: Option<&Quotas>) -> Option<Problem> {
-    let row = ctx.children(ChildKind::ResourceQuota).get(namespace, QUOTA)?;
-    let asked = amounts_at(&row.body(), "/spec/hard");
-    let own = hard(own);
-    let short = own.iter().find(|(key, wanted)| asked.get(*key).is_some_and(|got| got < *wanted));
-    let none =
-        || NEEDED.iter().find(|key| !own.contains_key(**key) && asked.get(**key) == Some(&Amount::ZERO));
-    let message = match short {
-        Some((key, wanted)) => {
-            format!("it has {} of {key}, not the {wanted} that spec.quotas asks for", asked[key])
-        }
-        None => format!("nothing of {} is left for it of the tenant's plan", none()?),
+/// A share that is smaller than the workspace's own `quotas`, or nothing at all: told as a lack once it lasts.
+fn share_problem(ctx: &Context, key: &Key, namespace: &str, own: Option<&Quotas>) -> Option<Problem> {
+    let Some(message) = lack(ctx, namespace, own) else {
+        ctx.lacking.over(key);
+        return None;
     };
     let object = format!("ResourceQuota {namespace}/{QUOTA}");
     let stage = ConditionType::NamespacesReady;
-    if row.seen_at().elapsed() < MOVING {
+    if ctx.lacking.holds(key) < MOVING {
         return Some(Problem::progress(stage, object, message));
     }
     let fix = "lower spec.quotas of this or of another project or sandbox of the tenant, or move the tenant to a larger plan";
@@ -137,6 +130,23 @@ fn share_problem(ctx: &Context, namespace: &str, own: Option<&Quotas>) -> Option
             .class(BlockerClass::User)
             .fix(fix),
     )
+}
+
+/// What a namespace's quota lacks, in words.
+fn lack(ctx: &Context, namespace: &str, own: Option<&Quotas>) -> Option<String> {
+    let row = ctx.children(ChildKind::ResourceQuota).get(namespace, QUOTA)?;
+    let asked = amounts_at(&row.body(), "/spec/hard");
+    let own = hard(own);
+    if let Some((key, _)) = own.iter().find(|(key, wanted)| asked.get(*key).is_some_and(|got| got < *wanted))
+    {
+        return Some(format!(
+            "it has {} of {key}, not the {} that spec.quotas asks for",
+            asked[key], own[key]
+        ));
+    }
+    let none =
+        NEEDED.iter().find(|key| !own.contains_key(**key) && asked.get(**key) == Some(&Amount::ZERO))?;
+    Some(format!("nothing of {none} is left for it of the tenant's plan"))
 }
 
 /// Quota of a namespace as the cluster enforces it; none where nothing is limited, because the API server makes null

@@ -57,6 +57,8 @@ pub mod label {
 pub mod annotation {
     /// Hash of the rendering last applied: tells that a field was dropped from it.
     pub const APPLIED_HASH: &str = "kubenova.io/applied-hash";
+    /// On a dry run that asks whether a webhook answers; never stored.
+    pub const PROBE: &str = "kubenova.io/probe";
     /// Trace id, on events.
     pub const CORRELATION_ID: &str = "kubenova.io/correlation-id";
     /// Identity that Vela impersonates.

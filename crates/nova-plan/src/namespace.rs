@@ -302,9 +302,11 @@ pub fn shown(hard: &Hard) -> std::collections::BTreeMap<String, String> {
     hard.iter().map(|(key, amount)| (key.clone(), amount.to_string())).collect()
 }
 
-/// `ResourceQuota` amounts at a JSON pointer of a live object.
+/// `ResourceQuota` amounts at a JSON pointer of a live object. What cannot be read counts as more than there is: left
+/// out it would count as nothing, and its room would be given away.
 #[must_use]
 pub fn amounts_at(live: &Value, pointer: &str) -> Hard {
     let entries = live.pointer(pointer).and_then(Value::as_object).into_iter().flatten();
-    entries.filter_map(|(key, value)| Some((key.clone(), Amount::parse(value.as_str()?).ok()?))).collect()
+    let amount = |value: &Value| value.as_str().and_then(|text| Amount::parse(text).ok());
+    entries.map(|(key, value)| (key.clone(), amount(value).unwrap_or(Amount::MOST))).collect()
 }

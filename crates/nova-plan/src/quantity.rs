@@ -26,6 +26,10 @@ const BINARY: [(&str, u32); 6] = [("Ki", 1), ("Mi", 2), ("Gi", 3), ("Ti", 4), ("
 /// Suffix and power of ten, relative to one thousandth.
 const DECIMAL: [(&str, u32); 8] =
     [("m", 0), ("", 3), ("k", 6), ("M", 9), ("G", 12), ("T", 15), ("P", 18), ("E", 21)];
+/// Suffix and power of ten by which it is smaller than one thousandth. Read, and never written.
+const TINY: [(&str, u32); 2] = [("u", 3), ("n", 6)];
+/// Bounds of an exponent: the API server's own quantities end at nano and at exa.
+const EXPONENTS: std::ops::RangeInclusive<i32> = -9..=18;
 const MEBIBYTE_MILLI: i128 = 1024 * 1024 * 1000;
 
 impl Amount {
@@ -38,25 +42,34 @@ impl Amount {
         Self { milli: units as i128 * 1000, binary: false }
     }
 
-    /// Parses `500m`, `1.5`, `8Gi`, `2e3`. Fractions of a thousandth are rounded up, as Kubernetes does.
+    /// More than there can be of anything: what cannot be read counts as this, so that nobody gains by it.
+    pub const MOST: Self = Self { milli: i128::MAX / 4, binary: false };
+
+    /// Parses `500m`, `1.5`, `8Gi`, `2e3`, `1500e-3`. Fractions of a thousandth are rounded up, as Kubernetes does.
     pub fn parse(text: &str) -> Result<Self, InvalidQuantity> {
         let invalid = || InvalidQuantity { text: text.to_owned() };
-        if let Some((number, power)) = BINARY.iter().find_map(|(s, p)| Some((text.strip_suffix(s)?, *p))) {
-            let scaled = scale(number, 1000 * 1024_i128.pow(power)).ok_or_else(invalid)?;
-            return Ok(Self { milli: scaled, binary: true });
+        let amount = |number, factor, divisor, binary| {
+            let milli = scale(number, factor, divisor).ok_or_else(invalid)?;
+            Ok(Self { milli, binary })
+        };
+        if let Some((number, power)) = suffixed(text, &BINARY) {
+            return amount(number, 1000 * 1024_i128.pow(power), 1, true);
         }
         if let Some((number, exponent)) = text.split_once(['e', 'E']).filter(|(_, e)| !e.is_empty()) {
-            let exponent: u32 = exponent.parse().ok().filter(|e| *e <= 18).ok_or_else(invalid)?;
-            let scaled = scale(number, 1000 * 10_i128.pow(exponent)).ok_or_else(invalid)?;
-            return Ok(Self { milli: scaled, binary: false });
+            let exponent: i32 =
+                exponent.parse().ok().filter(|e| EXPONENTS.contains(e)).ok_or_else(invalid)?;
+            let power = 10_i128.pow(exponent.unsigned_abs());
+            return if exponent < 0 {
+                amount(number, 1000, power, false)
+            } else {
+                amount(number, 1000 * power, 1, false)
+            };
         }
-        let (number, power) = DECIMAL
-            .iter()
-            .filter(|(suffix, _)| !suffix.is_empty())
-            .find_map(|(s, p)| Some((text.strip_suffix(s)?, *p)))
-            .unwrap_or((text, 3));
-        let scaled = scale(number, 10_i128.pow(power)).ok_or_else(invalid)?;
-        Ok(Self { milli: scaled, binary: false })
+        if let Some((number, power)) = suffixed(text, &TINY) {
+            return amount(number, 1, 10_i128.pow(power), false);
+        }
+        let (number, power) = suffixed(text, &DECIMAL).unwrap_or((text, 3));
+        amount(number, 10_i128.pow(power), 1, false)
     }
 
     /// An equal part of `self` for each of `parts`, rounded down to what people like to read
@@ -87,21 +100,22 @@ impl Amount {
     }
 }
 
-/// `number` (digits, optionally with a fraction) times `factor`, rounded up; negative numbers are refused.
-fn scale(number: &str, factor: i128) -> Option<i128> {
+/// The number before one of the suffixes, and the suffix's power.
+fn suffixed<'a>(text: &'a str, suffixes: &[(&str, u32)]) -> Option<(&'a str, u32)> {
+    let named = suffixes.iter().filter(|(suffix, _)| !suffix.is_empty());
+    named.into_iter().find_map(|(suffix, power)| Some((text.strip_suffix(suffix)?, *power)))
+}
+
+/// `number` (digits, optionally with a fraction) times `factor / divisor`, rounded up; negative numbers are refused.
+fn scale(number: &str, factor: i128, divisor: i128) -> Option<i128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() && fraction.is_empty() || !digits(whole) || !digits(fraction) || fraction.len() > 9 {
+    let digits = format!("{whole}{fraction}");
+    if digits.is_empty() || fraction.len() > 9 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let scaled = whole.checked_mul(factor)?;
-    if fraction.is_empty() {
-        return Some(scaled);
-    }
-    let denominator = 10_i128.pow(u32::try_from(fraction.len()).ok()?);
-    let part = fraction.parse::<i128>().ok()?.checked_mul(factor)?;
-    scaled.checked_add((part + denominator - 1) / denominator)
+    let scaled = digits.parse::<i128>().ok()?.checked_mul(factor)?;
+    let divisor = divisor * 10_i128.pow(u32::try_from(fraction.len()).ok()?);
+    Some(scaled.checked_add(divisor - 1)? / divisor)
 }
 
 impl fmt::Display for Amount {
@@ -148,7 +162,7 @@ impl Add for Amount {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { milli: self.milli + other.milli, binary: self.binary || other.binary }
+        Self { milli: self.milli.saturating_add(other.milli), binary: self.binary || other.binary }
     }
 }
 
@@ -177,6 +191,11 @@ mod tests {
             ("0Gi", "0"),
             ("12E", "12E"),
             ("0.1m", "1m"),
+            ("1500e-3", "1500m"),
+            ("15e-1", "1500m"),
+            ("7500000u", "7500m"),
+            ("1n", "1m"),
+            ("1.5e-3", "2m"),
         ] {
             assert_eq!(Amount::parse(given).unwrap().to_string(), canonical, "{given}");
         }
@@ -184,7 +203,7 @@ mod tests {
 
     #[test]
     fn what_is_no_quantity_is_refused() {
-        for bad in ["", "x", "-1", "1.2.3", "Gi", "1 Gi", "1e99", ".", "0x10"] {
+        for bad in ["", "x", "-1", "1.2.3", "Gi", "1 Gi", "1e99", "1e-99", "u", ".", "0x10"] {
             assert!(Amount::parse(bad).is_err(), "{bad}");
         }
     }

@@ -3,6 +3,7 @@
 mod again;
 mod blocked;
 mod crash;
+mod definition;
 mod hurry;
 mod order;
 mod place;
@@ -47,7 +48,9 @@ async fn every_deletion_ends_and_leaves_nothing() -> Result<()> {
     println!("sections side by side: {:.1?}", start.elapsed());
     crash::a_kill_during_the_cascade_changes_nothing_in_the_end(&stage, &mut operator, &reference).await?;
     blocked::what_waits_for_vela_says_so_and_goes_on(&stage).await?;
-    every_delete_was_bound(&stage).await
+    every_delete_was_bound(&stage).await?;
+    // Last, for the world is not the same afterwards.
+    definition::a_definition_that_is_deleted_takes_no_namespace_along(&stage).await
 }
 
 /// Each delete of the operator names the UID and the resource version of what it is meant for.

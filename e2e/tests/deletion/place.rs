@@ -65,6 +65,11 @@ pub fn namespace(name: &str) -> Place {
     place(("", "v1", "Namespace", "namespaces"), "", name)
 }
 
+pub fn definition(name: &str) -> Place {
+    let kind = ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions");
+    place(kind, "", name)
+}
+
 pub fn network_policy(namespace: &str, name: &str) -> Place {
     place(("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"), namespace, name)
 }

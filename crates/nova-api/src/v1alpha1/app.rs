@@ -79,12 +79,13 @@ impl NovaAppSpec {
 }
 
 /// An addition to an app's workload.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Trait {
     /// Name of the `KubeVela` trait, such as scaler.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::definition_name("type"))]
     pub type_: String,
     /// What the trait is told. Its definition says what may stand here.
     #[serde(default, skip_serializing_if = "FreeForm::is_empty")]

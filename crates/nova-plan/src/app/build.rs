@@ -70,16 +70,6 @@ pub fn build(app: &ValidApp, published: Published<'_>) -> Children {
     Children { application: Child::new(at, &app.owner, &body) }
 }
 
-impl Children {
-    /// The publish version asked for.
-    #[must_use]
-    pub fn publish_version(&self) -> &str {
-        self.application.body["metadata"]["annotations"][annotation::VELA_PUBLISH_VERSION]
-            .as_str()
-            .unwrap_or_default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Published, publish_version};

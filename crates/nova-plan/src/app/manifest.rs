@@ -38,6 +38,18 @@ pub enum InvalidManifest {
         /// `<Kind> <name>`.
         object: String,
     },
+    /// More documents than are taken.
+    #[error("it has {count} documents, and at most {MAX_OBJECTS} are taken; divide it into several apps")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
+    /// Its aliases make too much of it.
+    #[error("with its aliases written out it has {size} bytes, and at most {MAX_SIZE} are taken")]
+    TooLarge {
+        /// Bytes as JSON.
+        size: usize,
+    },
     /// A list of objects, which Vela would apply as one.
     #[error("{object} is a list; write its items as documents of their own")]
     List {
@@ -48,14 +60,28 @@ pub enum InvalidManifest {
 
 /// Most objects in one manifest.
 const MAX_OBJECTS: usize = 200;
+/// Largest manifest with its aliases written out, in bytes of JSON: what the API server still takes as one object.
+const MAX_SIZE: usize = 1024 * 1024;
 
 /// Parses the documents of a manifest that goes to `namespace`.
 pub fn objects(manifest: &str, namespace: &str) -> Result<Vec<Value>, InvalidManifest> {
-    let documents: Vec<Value> = serde_yaml::from_multiple(manifest)
+    // An alias is a copy of what may be large: a text within the bounds of the definition can stand for gigabytes.
+    let options = serde_yaml::options! {
+        budget: serde_yaml::budget! { max_total_scalar_bytes: MAX_SIZE, max_nodes: 50_000, max_aliases: 1_000 },
+    };
+    let mut documents: Vec<Value> = serde_yaml::from_multiple_with_options(manifest, options)
         .map_err(|e| InvalidManifest::Parse(first_line(&e.to_string())))?;
+    if documents.len() > MAX_OBJECTS {
+        return Err(InvalidManifest::TooMany { count: documents.len() });
+    }
+    let size = documents.iter().map(|d| d.to_string().len()).sum();
+    if size > MAX_SIZE {
+        return Err(InvalidManifest::TooLarge { size });
+    }
+    documents.iter_mut().for_each(whole_numbers);
     let mut seen = BTreeSet::new();
     let mut objects = Vec::new();
-    for (index, document) in documents.into_iter().enumerate().take(MAX_OBJECTS + 1) {
+    for (index, document) in documents.into_iter().enumerate() {
         if document.is_null() {
             continue;
         }
@@ -83,6 +109,24 @@ pub fn objects(manifest: &str, namespace: &str) -> Result<Vec<Value>, InvalidMan
         objects.push(document);
     }
     if objects.is_empty() { Err(InvalidManifest::Empty) } else { Ok(objects) }
+}
+
+/// `2.0` and `1e3` are whole numbers to Kubernetes, which gives them back as such.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            // Beyond this a float stands for several whole numbers.
+            let whole = |f: &f64| f.fract() == 0.0 && f.abs() < 9_007_199_254_740_992.0;
+            if let Some(float) = number.as_f64().filter(|_| number.is_f64()).filter(whole) {
+                #[allow(clippy::cast_possible_truncation, reason = "whole, and within the range of i64")]
+                let integer = float as i64;
+                *value = integer.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        _ => {}
+    }
 }
 
 /// Kinds that make pods, and where the pods' labels are.
@@ -134,6 +178,30 @@ mod tests {
         let objects = objects(manifest, "tn-a-app-b").unwrap();
         assert_eq!(objects.len(), 2);
         assert_eq!(objects[0]["data"]["x"], "1");
+    }
+
+    #[test]
+    fn whole_numbers_are_written_as_the_api_server_gives_them_back() {
+        let manifest =
+            "apiVersion: v1\nkind: X\nmetadata: {name: a}\nspec: {replicas: 2.0, many: [1e3, 0.5]}";
+        let objects = objects(manifest, "tn-a-app-b").unwrap();
+        assert_eq!(objects[0]["spec"], json!({"replicas": 2, "many": [1000, 0.5]}));
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused_and_not_cut() {
+        let one = |n: usize| format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{n}}}\n");
+        let many: String = (0..=MAX_OBJECTS).map(one).collect();
+        assert!(refused(&many).contains("201 documents"), "{}", refused(&many));
+        // A text of 100 KiB, thirty times over.
+        let aliases = "*t, ".repeat(30);
+        let text = "x".repeat(100 * 1024);
+        let bomb = format!("{}data: {{t: &t {text}}}\nmore: [{aliases}]\n", one(0));
+        assert!(
+            refused(&bomb).starts_with("not valid YAML") || refused(&bomb).contains("aliases"),
+            "{}",
+            refused(&bomb)
+        );
     }
 
     #[test]
