@@ -241,7 +241,7 @@ pub async fn measured<K: Reconcile>(ctx: &Context, key: &Key) {
 /// Tells of a pass that did not come to its end. What the kind's status shows besides stays as it was.
 async fn tell_broken<K: Reconcile>(ctx: &Context, was: &K, how: &str) {
     let Some(object) = current(ctx, was) else { return };
-    let problem = Problem::new(K::STAGES[0], Reason::InternalError, object.title(), how)
+    let problem = Problem::new(ConditionType::Ready, Reason::InternalError, object.title(), how)
         .code(Code::Kn500)
         .class(BlockerClass::Bug)
         .fix(

@@ -156,16 +156,20 @@ impl Writer<'_> {
         self.push(kstatus, "True", leading.reason, text);
     }
 
-    /// Stages before the first problem hold, its own does not, later ones are not known yet.
+    /// Stages before the first problem hold, its own does not, later ones are not known yet. A problem of none of them
+    /// says nothing about any.
     fn stages(&mut self, stages: Stages, problems: &[Problem], deleting: bool) {
         if deleting {
             return;
         }
         let first = stages.iter().position(|s| problems.iter().any(|p| p.stage == *s));
+        let known = problems.is_empty() || first.is_some();
         for (at, stage) in stages.iter().enumerate() {
             if let Some(problem) = problems.iter().find(|p| p.stage == *stage) {
                 let text = clip(&format!("{}: {}", problem.object, problem.message), MESSAGE_MAX);
                 self.push(*stage, "False", problem.reason, text);
+            } else if !known {
+                self.push(*stage, "Unknown", Reason::Progressing, "not looked at in this pass".to_owned());
             } else if first.is_some_and(|first| at > first) {
                 let text = format!("waits for {}", stages[first.unwrap_or(0)]);
                 self.push(*stage, "Unknown", Reason::Progressing, text);
@@ -268,6 +272,14 @@ mod tests {
             core.condition(ConditionType::Ready).unwrap().message,
             "NovaProject shop is waiting because NovaPlan gold: it does not exist. Fix: kubectl apply a NovaPlan named gold"
         );
+    }
+
+    #[test]
+    fn a_problem_of_no_stage_says_nothing_of_any() {
+        let problem = Problem::new(ConditionType::Ready, Reason::InternalError, "x", "y");
+        let core = core(&project(), STAGES, &problem.into(), Timestamp::UNIX_EPOCH);
+        assert!(STAGES.iter().all(|stage| status_of(&core, *stage) == Some("Unknown")));
+        assert_eq!(status_of(&core, ConditionType::Ready), Some("False"));
     }
 
     #[test]
