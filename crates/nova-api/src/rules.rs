@@ -154,11 +154,11 @@ pub(crate) fn component_shape() -> Rule {
     )
 }
 
-/// Name of a definition of `KubeVela`'s: what cannot be one never gets as far as its answer.
+/// Name of a definition of `KubeVela`'s, or `<name>@<version>`: what cannot be one never gets as far as its answer.
 pub(crate) fn definition_name(what: &str) -> Rule {
-    Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message(
+    Rule::new("self.matches('^[a-z0-9]([a-z0-9.@-]*[a-z0-9])?$')").message(
         format!(
-            "{what} is made of lower-case letters, digits, '-' and '.', and begins and ends with a letter or digit"
+            "{what} is made of lower-case letters, digits, '-', '.' and '@', and begins and ends with a letter or digit"
         )
         .as_str(),
     )
