@@ -88,7 +88,8 @@ pub enum LogFormat {
     Pretty,
 }
 
-const DEFAULT_FILTER: &str = "info";
+/// The client logs the whole of an answer that it cannot read, which may hold what belongs to others.
+const DEFAULT_FILTER: &str = "info,kube_client::client=error";
 
 /// Refuses a filter that cannot be read before anything else happens. A filter that is set but empty is the default.
 fn filter(text: &str) -> Result<String, String> {
@@ -132,6 +133,6 @@ mod tests {
 
     #[test]
     fn an_empty_filter_is_the_default() {
-        assert_eq!(filter(" ").unwrap(), "info");
+        assert_eq!(filter(" ").unwrap(), DEFAULT_FILTER);
     }
 }

@@ -6,14 +6,15 @@ use futures::TryStreamExt;
 use futures::stream::FuturesUnordered;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Resource, ResourceExt};
-use nova_api::NovaStatus;
 use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
+use nova_api::{NovaKind, NovaStatus};
 use nova_plan::Problem;
 use nova_plan::child::{ChildKind, ChildRef, Ownership, ownership};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::context::{Context, Tabled, resource};
+use crate::guard::Guarded;
 use crate::key::Kind;
 use crate::observe::list;
 use crate::row::Row;
@@ -103,21 +104,16 @@ impl Context {
         }
     }
 
-    /// Nova objects of a kind that are in a namespace now.
-    pub async fn inside<K>(&self, namespace: &str) -> Result<Vec<K>, Stop>
+    /// Nova objects of a kind that are in a namespace now, also those that cannot be read.
+    pub async fn inside<K>(&self, namespace: &str) -> Result<Vec<Guarded<K>>, Stop>
     where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Send
-            + 'static,
+        K: Tabled + Resource<Scope = k8s_openapi::NamespaceResourceScope>,
     {
         self.listed(&Api::namespaced(self.client.clone(), namespace), &K::plural(&())).await
     }
 
     /// Applications that are in a namespace now; none where Vela is not installed.
-    pub async fn applications(&self, namespace: &str) -> Result<Vec<DynamicObject>, Stop> {
+    pub async fn applications(&self, namespace: &str) -> Result<Vec<Guarded<DynamicObject>>, Stop> {
         if !self.defined(nova_plan::adapters::vela::CRD) {
             return Ok(Vec::new());
         }
@@ -137,17 +133,17 @@ impl Context {
         }
     }
 
-    async fn delete_nova<K>(&self, object: &K) -> Result<(), Stop>
+    async fn delete_nova<K>(&self, object: &Guarded<K>) -> Result<(), Stop>
     where
         K: Tabled + Resource<Scope = k8s_openapi::NamespaceResourceScope>,
     {
         let api: Api<K> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
         let only = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
-        self.delete(&api, &object.name_any(), only, &object.title()).await
+        self.delete(&api, &object.name_any(), only, &title(object)).await
     }
 
     /// Deletes Nova objects as part of a cascade; returns the problem to wait with while any is left.
-    pub async fn cascade<K>(&self, objects: &[K]) -> Result<(), Stop>
+    pub async fn cascade<K>(&self, objects: &[Guarded<K>]) -> Result<(), Stop>
     where
         K: Tabled + Resource<Scope = k8s_openapi::NamespaceResourceScope>,
     {
@@ -161,17 +157,18 @@ impl Context {
         }
         while deletes.try_next().await?.is_some() {}
         let left = format!("{} to delete first: {}", objects.len(), named(objects));
-        let gone_since = |o: &K| o.meta().deletion_timestamp.as_ref().map(|t| t.0);
+        let gone_since = |o: &Guarded<K>| o.meta().deletion_timestamp.as_ref().map(|t| t.0);
         let Some((since, oldest)) =
             objects.iter().filter_map(|o| Some((gone_since(o)?, o))).min_by_key(|o| o.0)
         else {
-            let problem = Problem::progress(DELETING, first.title(), left);
+            let problem = Problem::progress(DELETING, title(first), left);
             return Err(Problem { reason: Reason::Deleting, ..problem }.into());
         };
         // What it waits for is in its own status, unless somebody else holds it.
         let others = oldest.finalizers().iter().filter(|f| Some(f.as_str()) != K::finalizer());
         let others: Vec<&str> = others.map(String::as_str).collect();
-        let ready = oldest.status().and_then(|s| s.core().condition(ConditionType::Ready));
+        let status = oldest.object.as_ref().ok().and_then(NovaKind::status);
+        let ready = status.and_then(|s| s.core().condition(ConditionType::Ready));
         let words = match ready.filter(|c| c.status == "False") {
             _ if !others.is_empty() => format!("; it waits for {}", others.join(", ")),
             Some(ready) => format!("; it says: {}", ready.message),
@@ -182,7 +179,7 @@ impl Context {
             "if it stays, see what it waits for: kubectl -n {} describe {place}",
             oldest.namespace().unwrap_or_default()
         );
-        let problem = Problem::progress(DELETING, oldest.title(), left + &words).fix(fix);
+        let problem = Problem::progress(DELETING, title(oldest), left + &words).fix(fix);
         Err(overdue(Problem { reason: Reason::Deleting, ..problem }, Some(since)).into())
     }
 
@@ -199,7 +196,7 @@ impl Context {
             namespace: namespace.to_owned(),
             name: first.name_any(),
         };
-        let live = serde_json::to_value(first).unwrap_or_default();
+        let live = serde_json::json!({"metadata": first.metadata});
         if live.pointer("/metadata/deletionTimestamp").is_none()
             && live.pointer("/metadata/ownerReferences").is_none()
         {
@@ -258,6 +255,11 @@ fn overdue(problem: Problem, since: Option<jiff::Timestamp>) -> Problem {
         return problem;
     }
     Problem { reason: Reason::DeletionBlocked, ..problem }.code(Code::Kn409).class(BlockerClass::Platform)
+}
+
+/// What status calls an object, such as `NovaApp tn-acme-app-shop/web`.
+pub fn title<K: Tabled>(object: &Guarded<K>) -> String {
+    format!("{} {}/{}", K::KIND, object.namespace().unwrap_or_default(), object.name_any())
 }
 
 /// A deletion that somebody has to make way for.

@@ -6,6 +6,7 @@ mod backoff;
 mod cleanup;
 mod cluster;
 mod context;
+mod guard;
 mod key;
 mod metrics;
 mod observe;

@@ -9,8 +9,9 @@ use nova_plan::names::{ProjectName, TenantName};
 use nova_plan::project::{self, References, Seen};
 use nova_plan::verdict::Stages;
 
-use crate::cleanup::{blocked, named};
-use crate::context::{Context, Tabled as _};
+use crate::cleanup::{blocked, named, title};
+use crate::context::Context;
+use crate::guard::Guarded;
 use crate::key::Key;
 use crate::reconcile::Reconcile;
 use crate::stop::Stop;
@@ -75,7 +76,7 @@ impl Reconcile for NovaProject {
 /// was kept for them.
 async fn make_way(ctx: &Context, namespace: &str) -> Result<(), Stop> {
     if workspace::is_going(ctx, namespace).await? {
-        let apps: Vec<NovaApp> = ctx.inside(namespace).await?;
+        let apps: Vec<Guarded<NovaApp>> = ctx.inside(namespace).await?;
         begun(ctx.cascade(&apps).await)?;
         // Garbage collection would do it, but later than Capsule, which soon tears off Vela's finalizers.
         for row in ctx.children(ChildKind::Application).within(namespace, "") {
@@ -97,7 +98,7 @@ fn begun(deletion: Result<(), Stop>) -> Result<(), Stop> {
 
 /// Block refuses while there are apps; Cascade deletes them. `Ok` when they and their Applications are gone.
 async fn empty(ctx: &Context, project: &NovaProject, namespace: &str) -> Result<(), Stop> {
-    let apps: Vec<NovaApp> = ctx.inside(namespace).await?;
+    let apps: Vec<Guarded<NovaApp>> = ctx.inside(namespace).await?;
     if let (Some(first), DeletionPolicy::Block) = (apps.first(), project.spec.deletion_policy) {
         let message =
             format!("the project still has apps: {}, and its deletionPolicy is Block", named(&apps));
@@ -105,7 +106,7 @@ async fn empty(ctx: &Context, project: &NovaProject, namespace: &str) -> Result<
             "delete them, or set spec.deletionPolicy of NovaProject {} to Cascade",
             project.name_any()
         );
-        return Err(blocked(first.title(), message, fix).into());
+        return Err(blocked(title(first), message, fix).into());
     }
     ctx.cascade(&apps).await?;
     ctx.applications_gone(namespace).await

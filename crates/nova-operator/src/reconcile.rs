@@ -69,8 +69,10 @@ pub async fn pass<K: Reconcile>(ctx: &Context, key: &Key) -> &'static str {
     };
     let deleting = object.meta().deletion_timestamp.is_some();
     if deleting && !object.finalizers().iter().any(|f| Some(f.as_str()) == K::finalizer()) {
-        // Ours is done; it waits for others.
         ctx.backoff.reset(key);
+        if !object.finalizers().is_empty() {
+            tell_only(ctx, object.as_ref(), held_by_others(object.as_ref())).await;
+        }
         return "gone";
     }
     let mut seen = K::Seen::default();
@@ -228,7 +230,7 @@ pub async fn measured<K: Reconcile>(ctx: &Context, key: &Key) {
             tracing::error!(how, "pass did not end well; it is tried again");
             ctx.queue.add_after(key.clone(), ctx.backoff.failed(key));
             if let Some(was) = before {
-                tell_broken(ctx, was.as_ref(), how).await;
+                tell_only(ctx, was.as_ref(), broken_off(was.as_ref(), how)).await;
             }
             "broken"
         }
@@ -238,15 +240,26 @@ pub async fn measured<K: Reconcile>(ctx: &Context, key: &Key) {
     tracing::debug!(outcome, took_ms = took.as_millis(), "pass");
 }
 
-/// Tells of a pass that did not come to its end. What the kind's status shows besides stays as it was.
-async fn tell_broken<K: Reconcile>(ctx: &Context, was: &K, how: &str) {
-    let Some(object) = current(ctx, was) else { return };
-    let problem = Problem::new(ConditionType::Ready, Reason::InternalError, object.title(), how)
+/// A pass that did not come to its end.
+fn broken_off<K: Reconcile>(object: &K, how: &str) -> Problem {
+    let fix =
+        "report it with the operator's log: kubectl -n kubenova-system logs deployment/kubenova-operator";
+    Problem::new(ConditionType::Ready, Reason::InternalError, object.title(), how)
         .code(Code::Kn500)
         .class(BlockerClass::Bug)
-        .fix(
-            "report it with the operator's log: kubectl -n kubenova-system logs deployment/kubenova-operator",
-        );
+        .fix(fix)
+}
+
+/// What KubeNova had to do for a deletion is done, and others hold the object.
+fn held_by_others<K: Reconcile>(object: &K) -> Problem {
+    let message = format!("it waits for {}", object.finalizers().join(", "));
+    let fix = "see who put these finalizers there, and why that does not take them off";
+    Problem { reason: Reason::Deleting, ..Problem::progress(DELETING, object.title(), message) }.fix(fix)
+}
+
+/// Tells of a problem without having looked: what the kind's status shows besides stays as it was.
+async fn tell_only<K: Reconcile>(ctx: &Context, was: &K, problem: Problem) {
+    let Some(object) = current(ctx, was) else { return };
     let mut status = object.status().cloned().unwrap_or_default();
     let before = object.status().map(|s| s.core().clone());
     *status.core_mut() = core(object.as_ref(), K::STAGES, &problem.into(), status_time());

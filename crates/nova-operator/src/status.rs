@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::ApiResource;
+use nova_api::CoreStatus;
 use nova_api::conditions::ConditionType;
+use nova_plan::Problem;
+use nova_plan::verdict::core_of;
 use serde_json::json;
 
 use crate::context::{Context, Tabled};
+use crate::guard::Guarded;
 use crate::observe::Change;
 use crate::routes::asked_anew;
 use crate::stop::{Doing, MOMENT, Stop};
@@ -47,6 +52,35 @@ impl Context {
         let name = object.name_any();
         let patch = Patch::Apply(&body);
         self.taken_in::<K>(object, api.patch_status(&name, &params, &patch)).await
+    }
+
+    /// Tells of an object that cannot be read, of which only the metadata are known. The time is that of its creation:
+    /// told again, it is the same status, which is no write.
+    pub async fn tell_unreadable<K: Tabled>(&self, meta: &ObjectMeta, error: &str) {
+        let (name, namespace) = (meta.name.as_deref().unwrap_or_default(), meta.namespace.as_deref());
+        let object = format!("{} {}/{name}", K::KIND, namespace.unwrap_or_default());
+        let problem = Problem::invalid(ConditionType::Ready, &object, format!("it cannot be read: {error}"))
+            .fix("correct spec; values may lie in each other 50 levels deep at most");
+        let time = meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0);
+        let status = core_of(K::KIND, meta, &CoreStatus::default(), &[], &problem.into(), time);
+        let body = json!({
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "metadata": {"name": name, "uid": meta.uid},
+            "status": status,
+        });
+        let resource = ApiResource::erase::<K>(&());
+        let api: Api<Guarded<DynamicObject>> = match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        };
+        let doing = Doing { stage: ConditionType::Ready, object: &object };
+        let params = PatchParams::apply(K::KEY.manager()).force();
+        let patch = Patch::Apply(&body);
+        let told = self.ask(doing, api.patch_status(name, &params, &patch)).await;
+        if !matches!(told, Ok(Ok(_))) {
+            tracing::warn!(object, ?told, "status of what cannot be read could not be written");
+        }
     }
 
     /// Puts our finalizer on, if it is not.

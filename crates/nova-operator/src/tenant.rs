@@ -14,8 +14,9 @@ use nova_plan::verdict::Stages;
 use nova_plan::{Outcome, Problem, cluster};
 use serde_json::{Value, json};
 
-use crate::cleanup::{DELETING, blocked, named};
-use crate::context::{Context, Tabled};
+use crate::cleanup::{DELETING, blocked, named, title};
+use crate::context::Context;
+use crate::guard::Guarded;
 use crate::key::Kind;
 use crate::quota;
 use crate::reconcile::Reconcile;
@@ -141,10 +142,10 @@ fn capsule_problem(ctx: &Context, tenant: &ValidTenant, row: &Row) -> Option<Pro
 /// Block refuses while anything is inside; Cascade deletes sandboxes, and apps first, then projects.
 async fn empty(ctx: &Context, tenant: &NovaTenant, name: &TenantName) -> Result<(), Stop> {
     let home = name.home();
-    let projects: Vec<NovaProject> = ctx.inside(&home).await?;
-    let sandboxes: Vec<NovaSandbox> = ctx.inside(&home).await?;
+    let projects: Vec<Guarded<NovaProject>> = ctx.inside(&home).await?;
+    let sandboxes: Vec<Guarded<NovaSandbox>> = ctx.inside(&home).await?;
     if tenant.spec.deletion_policy == DeletionPolicy::Block {
-        let first = projects.first().map(Tabled::title).or_else(|| sandboxes.first().map(Tabled::title));
+        let first = projects.first().map(title).or_else(|| sandboxes.first().map(title));
         let Some(first) = first else {
             let left = left_behind(ctx, name).await?;
             return left.map_or(Ok(()), |namespace| Err(kept(&namespace, name).into()));
@@ -167,7 +168,7 @@ async fn empty(ctx: &Context, tenant: &NovaTenant, name: &TenantName) -> Result<
         if quiet {
             continue;
         }
-        let apps: Vec<NovaApp> = ctx.inside(&namespace).await?;
+        let apps: Vec<Guarded<NovaApp>> = ctx.inside(&namespace).await?;
         ctx.cascade(&apps).await?;
         ctx.applications_gone(&namespace).await?;
     }

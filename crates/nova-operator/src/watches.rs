@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject};
-use kube::core::{DeserializeGuard, GroupVersionKind, PartialObjectMeta, ResourceExt, TypeMeta};
+use kube::core::{GroupVersionKind, PartialObjectMeta, ResourceExt, TypeMeta};
 use kube::runtime::watcher::Config;
 use nova_api::v1alpha1::{NovaApp, NovaCluster, NovaPlan, NovaProject, NovaSandbox, NovaTenant};
 use nova_plan::adapters::workload::health;
@@ -16,12 +16,15 @@ use nova_plan::names::{MANAGED_SELECTOR, Managed, label, parse_namespace};
 use tokio::task::JoinSet;
 
 use crate::context::{Context, LeafRow, Tabled, resource};
+use crate::guard::Guarded;
 use crate::observe::{Change, watch};
 use crate::row::Row;
 use crate::table::{Place, Table, place_of, version_of};
 
 /// Objects of one page of a list: small enough that a page's memory is given back.
 const PAGE: u32 = 250;
+/// The same where people write what is in an object: a page of the largest ones still fits.
+const PAGE_OF_LARGE: u32 = 25;
 
 /// Kinds that can be the leaf of an app: group, version, kind, plural.
 pub const LEAVES: [(&str, &str, &str, &str); 6] = [
@@ -35,6 +38,10 @@ pub const LEAVES: [(&str, &str, &str, &str); 6] = [
 
 fn everything() -> Config {
     Config::default().page_size(PAGE)
+}
+
+fn everything_large() -> Config {
+    Config::default().page_size(PAGE_OF_LARGE)
 }
 
 /// Watches whose CRD may come later, with the CRD's name.
@@ -68,24 +75,27 @@ pub fn start(ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
 fn nova<K: Tabled>(ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
     let table = K::table(&ctx.tables).clone();
     let known = table.clone();
-    let project = move |guard: DeserializeGuard<K>| {
-        let at = place_of(&guard);
-        let mut object = match guard.0 {
+    let teller = ctx.clone();
+    let project = move |guarded: Guarded<K>| {
+        let at = place_of(&guarded);
+        let mut object = match guarded.object {
             Ok(object) => object,
-            Err(invalid) => {
-                let error = invalid.error;
+            Err(error) => {
                 tracing::error!(
                     kind = K::KIND,
                     namespace = at.0,
                     name = at.1,
                     error,
-                    "object does not parse"
+                    "object cannot be read"
                 );
-                let mut last = known.get(&at.0, &at.1)?;
-                if invalid.metadata.deletion_timestamp.is_none() {
-                    return Some((at, last));
+                let last = known.get(&at.0, &at.1);
+                if guarded.metadata.deletion_timestamp.is_none() {
+                    let (ctx, metadata) = (teller.clone(), guarded.metadata);
+                    tokio::spawn(async move { ctx.tell_unreadable::<K>(&metadata, &error).await });
+                    return Some((at, last?));
                 }
-                *Arc::make_mut(&mut last).meta_mut() = invalid.metadata;
+                let mut last = last?;
+                *Arc::make_mut(&mut last).meta_mut() = guarded.metadata;
                 Arc::unwrap_or_clone(last)
             }
         };
@@ -93,9 +103,9 @@ fn nova<K: Tabled>(ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
         Some((at, Arc::new(object)))
     };
     let ctx = ctx.clone();
-    let api: Api<DeserializeGuard<K>> = Api::all(ctx.client.clone());
+    let api: Api<Guarded<K>> = Api::all(ctx.client.clone());
     let metrics = ctx.metrics.clone();
-    tasks.spawn(watch(K::KIND, api, everything(), table, metrics, project, move |change| {
+    tasks.spawn(watch(K::KIND, api, everything_large(), table, metrics, project, move |change| {
         K::route(&ctx, &change);
     }));
 }
@@ -103,13 +113,23 @@ fn nova<K: Tabled>(ctx: &Arc<Context>, tasks: &mut JoinSet<()>) {
 /// A kind of child. Namespaces and Applications are all seen, foreign ones too; the others by our label.
 fn child(ctx: &Arc<Context>, tasks: &mut JoinSet<()>, kind: ChildKind) {
     let config = match kind {
-        ChildKind::Namespace | ChildKind::Application | ChildKind::CapsuleTenant => everything(),
+        ChildKind::Application => everything_large(),
+        ChildKind::Namespace | ChildKind::CapsuleTenant => everything(),
         _ => everything().labels(MANAGED_SELECTOR),
     };
     let table = ctx.children(kind).clone();
     dynamic(ctx, tasks, (kind.display(), resource(kind)), config, table, move |ctx, change| {
         ctx.route_child(kind, change);
     });
+}
+
+/// The object of a guard; one that cannot be read is logged and counts as not there.
+fn read(kind: &'static str, guarded: Guarded<DynamicObject>) -> Option<DynamicObject> {
+    let at = place_of(&guarded);
+    let log = |error: &String| {
+        tracing::error!(kind, namespace = at.0, name = at.1, error, "object cannot be read");
+    };
+    guarded.object.inspect_err(log).ok()
 }
 
 fn keep(object: DynamicObject) -> (Place, Row) {
@@ -124,7 +144,7 @@ fn dynamic(
     table: Arc<Table<Row>>,
     route: impl Fn(&Context, &Change<'_, Row>) + Send + 'static,
 ) {
-    let api: Api<DynamicObject> = Api::all_with(ctx.client.clone(), &resource);
+    let api: Api<Guarded<DynamicObject>> = Api::all_with(ctx.client.clone(), &resource);
     let ctx = ctx.clone();
     let metrics = ctx.metrics.clone();
     // Items of a list of built-in kinds come without their type, and what is compared with them has one.
@@ -135,7 +155,8 @@ fn dynamic(
         config,
         table,
         metrics,
-        move |mut object: DynamicObject| {
+        move |guarded: Guarded<DynamicObject>| {
+            let mut object = read(kind, guarded)?;
             object.types = Some(types.clone());
             Some(keep(object))
         },
@@ -147,10 +168,11 @@ fn dynamic(
 fn leaf(ctx: &Arc<Context>, tasks: &mut JoinSet<()>, kind: &'static str, resource: &ApiResource) {
     let Some((_, table)) = ctx.tables.leaves.iter().find(|(k, _)| *k == kind) else { return };
     let table = table.clone();
-    let api: Api<DynamicObject> = Api::all_with(ctx.client.clone(), resource);
+    let api: Api<Guarded<DynamicObject>> = Api::all_with(ctx.client.clone(), resource);
     let ctx = ctx.clone();
     let metrics = ctx.metrics.clone();
-    let project = move |mut object: DynamicObject| {
+    let project = move |guarded: Guarded<DynamicObject>| {
+        let mut object = read(kind, guarded)?;
         let at = place_of(&object);
         // Anybody may write such a label in a sandbox.
         if !matches!(parse_namespace(&at.0), Some((_, Managed::App(_)))) {
@@ -166,7 +188,7 @@ fn leaf(ctx: &Arc<Context>, tasks: &mut JoinSet<()>, kind: &'static str, resourc
             LeafRow { version, app, leaf: Arc::new(Leaf { kind, name, revision, health: health(&live) }) },
         ))
     };
-    let config = everything().labels(label::VELA_APP);
+    let config = everything_large().labels(label::VELA_APP);
     tasks.spawn(watch(kind, api, config, table, metrics, project, move |change| ctx.route_leaf(&change)));
 }
 

@@ -89,7 +89,9 @@ async fn apply(ctx: &Context, kind: Kind, children: Children) -> Result<Row, Sto
     let apply = async |stage, child: &Child| ctx.apply(kind, stage, child).await;
     let row = apply(ConditionType::NamespacesReady, &namespace).await?;
     apply(ConditionType::NamespacesReady, &manager).await?;
-    apply(ConditionType::NamespacesReady, &limits).await?;
+    for limit in &limits {
+        apply(ConditionType::NamespacesReady, limit).await?;
+    }
     for policy in &network_policies {
         apply(ConditionType::NamespacesReady, policy).await?;
     }

@@ -18,6 +18,8 @@ pub const DEPLOYER: &str = "kubenova-deployer";
 pub const GITOPS: &str = "kubenova-gitops";
 /// `ResourceQuota` in every managed namespace.
 pub const QUOTA: &str = "kubenova-quota";
+/// `ResourceQuota` that keeps the priority of Kubernetes' own pods from those of tenants.
+pub const CRITICAL_PODS: &str = "kubenova-critical-pods";
 /// `LimitRange` in every namespace that runs workloads.
 pub const LIMITS: &str = "kubenova-limits";
 /// Name of the `NovaCluster` that is this cluster.

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use crate::child::{Child, ChildKind, ChildRef, Owner};
 use crate::division::Hard;
 use crate::names::{
-    DEPLOYER, LIMITS, NamespaceType, OPERATOR_SERVICE_ACCOUNT, QUOTA, SYSTEM_NAMESPACE, binding_name,
-    finalizer, label, role,
+    CRITICAL_PODS, DEPLOYER, LIMITS, NamespaceType, OPERATOR_SERVICE_ACCOUNT, QUOTA, SYSTEM_NAMESPACE,
+    binding_name, finalizer, label, role,
 };
 use crate::quantity::Amount;
 
@@ -32,8 +32,8 @@ pub struct Children {
     pub namespace: Child,
     /// The operator's own rights there.
     pub manager: Child,
-    /// Limits of a container.
-    pub limits: Child,
+    /// Limits of a container, and what no pod may be.
+    pub limits: [Child; 2],
     /// Closed network.
     pub network_policies: Vec<Child>,
     /// Service accounts.
@@ -144,6 +144,15 @@ impl Place<'_> {
         self.child(ChildKind::ResourceQuota, QUOTA, &json!({"spec": {"hard": hard}}))
     }
 
+    /// No pod here may push out those of others: the classes of the cluster's own pods are not for tenants.
+    #[must_use]
+    pub fn no_critical_pods(&self) -> Child {
+        let classes = ["system-cluster-critical", "system-node-critical"];
+        let scope = json!({"scopeName": "PriorityClass", "operator": "In", "values": classes});
+        let spec = json!({"hard": {"pods": "0"}, "scopeSelector": {"matchExpressions": [scope]}});
+        self.child(ChildKind::ResourceQuota, CRITICAL_PODS, &json!({"spec": spec}))
+    }
+
     /// Where the quota is.
     #[must_use]
     pub fn quota_ref(&self) -> ChildRef {
@@ -234,6 +243,15 @@ impl ContainerLimits {
             merged.max.extend(amounts(layer.max.as_ref()));
         }
         merged
+    }
+
+    /// Where `max` goes beyond that of `outer`, in words: who is bound by a plan does not widen it.
+    #[must_use]
+    pub fn beyond(&self, outer: &Self) -> Option<String> {
+        outer.max.iter().find_map(|(key, most)| {
+            let asked = self.max.get(key).filter(|asked| *asked > most)?;
+            Some(format!("limits.max.{key} is {asked}, and the tenant's is {most}"))
+        })
     }
 
     /// A part that contradicts another, in words.

@@ -1,7 +1,7 @@
 //! From problems to the common part of a status: conditions, blockers, phase, last error. Pure.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use nova_api::conditions::{
     BLOCKERS_MAX, Blocker, ConditionType, LastError, MESSAGE_MAX, OBJECT_MAX, Phase, Reason, clip,
 };
@@ -43,13 +43,25 @@ pub type Stages = &'static [ConditionType];
 pub fn core<K: NovaKind>(object: &K, stages: Stages, outcome: &Outcome, now: Timestamp) -> CoreStatus {
     let empty = CoreStatus::default();
     let before = object.status().map_or(&empty, NovaStatus::core);
-    let meta = object.meta();
+    core_of(K::KIND, object.meta(), before, stages, outcome, now)
+}
+
+/// The same for an object of which only the metadata are known.
+#[must_use]
+pub fn core_of(
+    kind: &str,
+    meta: &ObjectMeta,
+    before: &CoreStatus,
+    stages: Stages,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> CoreStatus {
     let generation = meta.generation.unwrap_or(0);
     let problems: &[Problem] = match outcome {
         Outcome::Applied => &[],
         Outcome::Stopped(problems) => problems,
     };
-    let what = format!("{} {}", K::KIND, meta.name.as_deref().unwrap_or_default());
+    let what = format!("{kind} {}", meta.name.as_deref().unwrap_or_default());
     let deleting = meta.deletion_timestamp.is_some();
     let phase = phase(problems, deleting);
     let mut writer = Writer { before, generation, now, conditions: Vec::new() };

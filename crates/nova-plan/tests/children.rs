@@ -48,7 +48,8 @@ fn tenant_children(tenant: &tenant::ValidTenant) -> Vec<Child> {
 fn workspace_children(children: namespace::Children) -> Vec<Child> {
     let namespace::Children { namespace, manager, limits, network_policies, accounts, bindings, .. } =
         children;
-    let mut all = vec![namespace, manager, limits];
+    let mut all = vec![namespace, manager];
+    all.extend(limits);
     all.extend(network_policies);
     all.extend(accounts);
     all.extend(bindings);

@@ -6,8 +6,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use e2e::{World, any, condition, eventually, is_ready, message, quickstart, reason};
 use futures::future::try_join_all;
+use kube::Client;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{
+    DeleteParams, DynamicObject, GetParams, ListParams, Patch, PatchParams, PostParams, Request,
+};
 use nova_testkit::Identity;
 use serde_json::{Value, json};
 
@@ -64,7 +67,41 @@ fn attacks() -> Vec<Attack> {
         |namespace: &str| by_trait("json-merge-patch", &json!({"metadata": {"namespace": namespace}}));
     let stolen = json!({"secret": [{"name": "stolen", "mountPath": "/s", "data": {"a": "Yg=="}}]});
     let env = json!([{"name": "X", "secretKeyRef": {"name": "../../tn-blue/secrets/s", "key": "k"}}]);
+    let merged = |patch: &Value| by_trait("json-merge-patch", patch);
+    let deep = |levels: usize| (0..levels).fold(json!("x"), |inside, _| json!({"a": inside}));
+    let many: Vec<Value> = (0..6000).map(|n| json!(n)).collect();
+    let critical = json!({"spec": {"template": {"spec": {"priorityClassName": "system-node-critical"}}}});
+    let held = json!({"metadata": {"name": "evil", "finalizers": ["example.com/never"]}});
+    let labelled = |key: &str, value: &str| by_trait("labels", &json!({key: value}));
     vec![
+        attack("deep", template("webservice", &json!({"image": "nginx", "x": deep(60)})), &none, INVALID),
+        attack("vast", template("webservice", &json!({"image": "nginx", "x": many})), &none, INVALID),
+        attack("held", manifest("v1", "ConfigMap", &held), &none, INVALID),
+        attack(
+            "held-by-trait",
+            image(),
+            &merged(&json!({"metadata": {"finalizers": ["example.com/never"]}})),
+            FORBIDDEN,
+        ),
+        attack(
+            "signed-over",
+            image(),
+            &by_trait("annotations", &json!({"app.oam.dev/shared-by": "tn-blue-app-shop/web"})),
+            FORBIDDEN,
+        ),
+        attack(
+            "to-neighbours-app",
+            image(),
+            &merged(&json!({"metadata": {"labels": {"app.oam.dev/namespace": "tn-blue-app-shop"}}})),
+            None,
+        ),
+        attack(
+            "elsewhere",
+            image(),
+            &labelled("app.oam.dev/cluster", "elsewhere"),
+            Some(("KN-404", "DependencyMissing")),
+        ),
+        attack("critical", image(), &merged(&critical), Some(("KN-429", "QuotaExceeded"))),
         attack("hostpath", template("webservice", &hostpath), &none, FORBIDDEN),
         attack(
             "privileged",
@@ -173,6 +210,47 @@ pub async fn an_app_reaches_no_further_than_its_deployer(world: &World) -> Resul
     }))
     .await?;
     nothing_came_of_it(world).await
+}
+
+/// Runs alone, because the tests read lists as the operator does.
+pub async fn an_app_too_deep_to_read_is_told_and_hides_no_other(world: &World) -> Result<()> {
+    let mallory = world.plane.client(&Identity::user("mallory@mal.example", &["mal-devs"])).await?;
+    let bottomless = Bottomless::create(&mallory).await?;
+    let apps = within(&mallory, "kubenova.io/v1alpha1", "NovaApp", "novaapps", NAMESPACE);
+    attempt(&apps, &Attack { name: "beside", source: image(), traits: json!([]), ends: None }).await?;
+    bottomless.is_told_and_deleted().await
+}
+
+/// An app whose values lie deeper in each other than readers of JSON go, this one included: so it is handled as text.
+struct Bottomless {
+    client: Client,
+    path: Request,
+}
+
+impl Bottomless {
+    async fn create(client: &Client) -> Result<Self> {
+        let path = Request::new(format!("/apis/kubenova.io/v1alpha1/namespaces/{NAMESPACE}/novaapps"));
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(300), "}".repeat(300));
+        let app = format!(
+            r#"{{"apiVersion":"kubenova.io/v1alpha1","kind":"NovaApp","metadata":{{"name":"bottomless"}},"spec":{{
+                "source":{{"kind":"velaTemplate","velaTemplate":{{"template":"webservice","parameters":{deep}}}}}}}}}"#
+        );
+        client.request_text(path.create(&PostParams::default(), app.into_bytes())?).await?;
+        Ok(Self { client: client.clone(), path })
+    }
+
+    async fn is_told_and_deleted(&self) -> Result<()> {
+        let get = || self.path.get("bottomless", &GetParams::default()).map_err(|e| e.to_string());
+        eventually("what cannot be read is told so", PATIENCE, async || {
+            let text = self.client.request_text(get()?).await.map_err(|e| e.to_string())?;
+            let told = ["KN-422", "it cannot be read", "50 levels"].iter().all(|word| text.contains(word));
+            if told { Ok(()) } else { Err(text.split("\"status\"").last().unwrap_or_default().to_owned()) }
+        })
+        .await?;
+        self.client.request_text(self.path.delete("bottomless", &DeleteParams::default())?).await?;
+        println!("| bottomless | told, and in nobody's way |");
+        Ok(())
+    }
 }
 
 async fn attempt(apps: &kube::Api<DynamicObject>, attack: &Attack) -> Result<()> {

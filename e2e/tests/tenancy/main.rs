@@ -38,6 +38,7 @@ async fn tenants_are_kept_apart() -> Result<()> {
         attacks::nobody_writes_what_is_the_operators(&world),
         attacks::a_member_of_capsules_user_group_cannot_reach_namespaces(&world),
     )?;
+    attacks::an_app_too_deep_to_read_is_told_and_hides_no_other(&world).await?;
     // Last, because everything above has had its chance to disturb the neighbour.
     roles::two_tenants_with_a_project_of_one_name_stay_apart(&world).await?;
     assert!(operator.is_running(), "the operator ended");

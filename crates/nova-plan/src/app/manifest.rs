@@ -32,6 +32,12 @@ pub enum InvalidManifest {
         /// What it says.
         namespace: String,
     },
+    /// An object that would outlive its app.
+    #[error("{object} has metadata.finalizers, which would hold up the deletion of the app; leave them out")]
+    Finalizers {
+        /// `<Kind> <name>`.
+        object: String,
+    },
     /// The same object twice.
     #[error("{object} is in it twice")]
     Twice {
@@ -96,11 +102,15 @@ pub fn objects(manifest: &str, namespace: &str) -> Result<Vec<Value>, InvalidMan
         if kind == "List" || document.get("items").is_some_and(Value::is_array) {
             return Err(InvalidManifest::List { object });
         }
-        match document.pointer("/metadata/namespace").and_then(Value::as_str) {
-            Some(other) if other != namespace => {
-                return Err(InvalidManifest::OtherNamespace { object, namespace: other.to_owned() });
+        match document.pointer("/metadata/namespace") {
+            Some(other) if !other.is_null() && other != namespace => {
+                let namespace = other.as_str().map_or_else(|| other.to_string(), str::to_owned);
+                return Err(InvalidManifest::OtherNamespace { object, namespace });
             }
             _ => {}
+        }
+        if document.pointer("/metadata/finalizers").is_some() {
+            return Err(InvalidManifest::Finalizers { object });
         }
         let group = api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
         if !seen.insert((group, kind, name)) {
@@ -228,6 +238,10 @@ mod tests {
             refused("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: kube-system}")
                 .contains("kube-system")
         );
+        let odd = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: [kube-system]}";
+        assert!(refused(odd).contains("kube-system"));
+        let held = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, finalizers: [example.com/never]}";
+        assert!(refused(held).contains("metadata.finalizers"));
         assert!(refused("a: b: c").starts_with("not valid YAML"));
         assert_eq!(refused("---\n"), "it holds no object");
         let twice = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";

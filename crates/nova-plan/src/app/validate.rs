@@ -75,6 +75,8 @@ pub fn validate(app: &NovaApp, refs: &References<'_>) -> Result<ValidApp, Proble
         .terminal());
     }
     let (kind, properties, version) = source(app, &me, namespace, refs.definition_exists)?;
+    let traits: Vec<vela::Trait> = app.spec.traits.iter().map(vela_trait).collect();
+    bounded(&me, std::iter::once(&properties).chain(traits.iter().map(|t| &t.properties)))?;
     let uid = app.metadata.uid.clone().unwrap_or_default();
     Ok(ValidApp {
         name,
@@ -82,13 +84,48 @@ pub fn validate(app: &NovaApp, refs: &References<'_>) -> Result<ValidApp, Proble
         owner: Owner { uid: uid.clone(), app_id: Some(uid), ..refs.project.clone() },
         source: app.spec.source.kind,
         version,
-        component: vela::Component {
-            name: component.to_owned(),
-            r#type: kind,
-            properties,
-            traits: app.spec.traits.iter().map(vela_trait).collect(),
-        },
+        component: vela::Component { name: component.to_owned(), r#type: kind, properties, traits },
     })
+}
+
+/// Most values in an app, and how deep they may lie in each other. `KubeVela` needs a hundred times the memory of
+/// what it renders, and readers of JSON give up at a depth of 128: without a bound one app would be everybody's trouble.
+const MAX_VALUES: usize = 5000;
+const MAX_DEPTH: usize = 50;
+
+fn bounded<'a>(me: &str, parts: impl Iterator<Item = &'a Value>) -> Result<(), Problem> {
+    let (values, depth) =
+        parts.map(extent).fold((0, 0), |(values, depth), part| (values + part.0, depth.max(part.1)));
+    let refuse = |what: String, fix: &str| {
+        Err(Problem::invalid(
+            ConditionType::DependenciesMet,
+            me,
+            format!("spec.source and spec.traits {what}"),
+        )
+        .fix(fix))
+    };
+    if depth > MAX_DEPTH {
+        return refuse(format!("are nested deeper than {MAX_DEPTH} levels"), "make it flatter");
+    }
+    if values > MAX_VALUES {
+        return refuse(
+            format!("hold {values} values, and at most {MAX_VALUES} are taken"),
+            "divide it into several apps",
+        );
+    }
+    Ok(())
+}
+
+/// How many values there are in a value, itself included, and how deep they lie.
+fn extent(value: &Value) -> (usize, usize) {
+    let inside = |parts: &mut dyn Iterator<Item = &Value>| {
+        parts.map(extent).fold((1, 1), |(values, depth), part| (values + part.0, depth.max(part.1 + 1)))
+    };
+    match value {
+        Value::Array(items) => inside(&mut items.iter()),
+        Value::Object(fields) => inside(&mut fields.values()),
+        _ => (1, 1),
+    }
 }
 
 fn vela_trait(given: &Trait) -> vela::Trait {

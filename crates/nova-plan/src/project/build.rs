@@ -41,7 +41,7 @@ pub fn build(project: &ValidProject<'_>, capsule_uid: &str) -> Children {
     Children {
         namespace: place.namespace(NamespaceType::App, tenant.name.as_str(), capsule_uid),
         manager: place.manager_binding(),
-        limits: place.limit_range(&project.limits),
+        limits: [place.limit_range(&project.limits), place.no_critical_pods()],
         network_policies,
         accounts: vec![place.service_account(DEPLOYER)],
         bindings,

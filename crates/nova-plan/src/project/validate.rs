@@ -48,7 +48,8 @@ pub fn validate<'a>(project: &NovaProject, refs: References<'a>) -> Result<Valid
         check_subject(&access.subject()).map_err(|why| refused(stage, &me, "spec.access", &why))?;
     }
     let limits = refs.tenant.container_limits(project.spec.limits.as_ref());
-    if let Some(contradiction) = limits.contradiction() {
+    let outer = refs.tenant.container_limits(None);
+    if let Some(contradiction) = limits.beyond(&outer).or_else(|| limits.contradiction()) {
         return Err(Problem::invalid(stage, &me, contradiction).fix("change spec.limits of the project"));
     }
     let id = project.metadata.uid.clone().unwrap_or_default();

@@ -15,7 +15,7 @@ pub fn build(sandbox: &ValidSandbox<'_>, capsule_uid: &str) -> Children {
     Children {
         namespace: place.namespace(NamespaceType::Sandbox, tenant.name.as_str(), capsule_uid),
         manager: place.manager_binding(),
-        limits: place.limit_range(&sandbox.limits),
+        limits: [place.limit_range(&sandbox.limits), place.no_critical_pods()],
         absent: if network_policies.is_empty() { place.network_policy_refs() } else { Vec::new() },
         network_policies,
         accounts: Vec::new(),

@@ -42,7 +42,8 @@ pub fn validate<'a>(sandbox: &NovaSandbox, refs: References<'a>) -> Result<Valid
     let name = SandboxName::parse(given).map_err(|invalid| Problem::invalid(stage, &me, invalid))?;
     too_many(&me, "sandboxes", refs.tenant.max_sandboxes, refs.older)?;
     let limits = refs.tenant.container_limits(sandbox.spec.limits.as_ref());
-    if let Some(contradiction) = limits.contradiction() {
+    let outer = refs.tenant.container_limits(None);
+    if let Some(contradiction) = limits.beyond(&outer).or_else(|| limits.contradiction()) {
         return Err(Problem::invalid(stage, &me, contradiction).fix("change spec.limits of the sandbox"));
     }
     Ok(ValidSandbox {
