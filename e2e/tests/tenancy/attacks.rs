@@ -96,7 +96,7 @@ fn attacks() -> Vec<Attack> {
             None,
         ),
         attack(
-            "elsewhere",
+            "other-cluster",
             image(),
             &labelled("app.oam.dev/cluster", "elsewhere"),
             Some(("KN-404", "DependencyMissing")),
