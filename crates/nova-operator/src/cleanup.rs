@@ -13,7 +13,7 @@ use nova_plan::child::{ChildKind, ChildRef, Ownership, ownership};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::context::{Context, Tabled, resource};
+use crate::context::{Context, Tabled, resource, title_of};
 use crate::guard::Guarded;
 use crate::key::Kind;
 use crate::observe::list;
@@ -259,7 +259,15 @@ fn overdue(problem: Problem, since: Option<jiff::Timestamp>) -> Problem {
 
 /// What status calls an object, such as `NovaApp tn-acme-app-shop/web`.
 pub fn title<K: Tabled>(object: &Guarded<K>) -> String {
-    format!("{} {}/{}", K::KIND, object.namespace().unwrap_or_default(), object.name_any())
+    title_of(K::KIND, &object.metadata)
+}
+
+/// A deletion that goes on by itself counts as done where nobody waits for its end.
+pub fn begun(deletion: Result<(), Stop>) -> Result<(), Stop> {
+    match deletion {
+        Err(Stop::Problem(problem)) if problem.is_progress() => Ok(()),
+        other => other,
+    }
 }
 
 /// A deletion that somebody has to make way for.

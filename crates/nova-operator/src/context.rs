@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
@@ -81,14 +82,20 @@ pub trait Tabled: nova_api::NovaKind {
 
     /// What status calls it, such as `NovaProject tn-acme/shop`.
     fn title(&self) -> String {
-        let place = self.namespace().map(|namespace| format!("{namespace}/")).unwrap_or_default();
-        format!("{} {place}{}", Self::KIND, self.name_any())
+        title_of(Self::KIND, self.meta())
     }
 
     /// The key of an object.
     fn key(&self) -> Key {
         Key::new(Self::KEY, &self.namespace().unwrap_or_default(), &self.name_any())
     }
+}
+
+/// What status calls an object, by its kind and metadata.
+#[must_use]
+pub fn title_of(kind: &str, meta: &ObjectMeta) -> String {
+    let place = meta.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    format!("{kind} {place}{}", meta.name.as_deref().unwrap_or_default())
 }
 
 macro_rules! tabled {

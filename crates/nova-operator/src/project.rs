@@ -9,7 +9,7 @@ use nova_plan::names::{ProjectName, TenantName};
 use nova_plan::project::{self, References, Seen};
 use nova_plan::verdict::Stages;
 
-use crate::cleanup::{blocked, named, title};
+use crate::cleanup::{begun, blocked, named, title};
 use crate::context::Context;
 use crate::guard::Guarded;
 use crate::key::Key;
@@ -86,14 +86,6 @@ async fn make_way(ctx: &Context, namespace: &str) -> Result<(), Stop> {
         }
     }
     workspace::release_deployer(ctx, namespace).await
-}
-
-/// A deletion that goes on by itself counts as done here.
-fn begun(deletion: Result<(), Stop>) -> Result<(), Stop> {
-    match deletion {
-        Err(Stop::Problem(problem)) if problem.is_progress() => Ok(()),
-        other => other,
-    }
 }
 
 /// Block refuses while there are apps; Cascade deletes them. `Ok` when they and their Applications are gone.

@@ -2,6 +2,7 @@
 
 use nova_plan::child::ChildRef;
 
+use crate::cleanup::begun;
 use crate::context::Context;
 use crate::stop::Stop;
 
@@ -14,10 +15,7 @@ impl Context {
             if !ours {
                 continue;
             }
-            match self.remove(at, owner_uid).await {
-                Err(Stop::Problem(problem)) if problem.is_progress() => {}
-                other => other?,
-            }
+            begun(self.remove(at, owner_uid).await)?;
         }
         Ok(())
     }

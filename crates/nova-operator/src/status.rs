@@ -13,7 +13,7 @@ use nova_plan::Problem;
 use nova_plan::verdict::core_of;
 use serde_json::json;
 
-use crate::context::{Context, Tabled};
+use crate::context::{Context, Tabled, title_of};
 use crate::guard::Guarded;
 use crate::observe::Change;
 use crate::routes::asked_anew;
@@ -58,7 +58,7 @@ impl Context {
     /// told again, it is the same status, which is no write.
     pub async fn tell_unreadable<K: Tabled>(&self, meta: &ObjectMeta, error: &str) {
         let (name, namespace) = (meta.name.as_deref().unwrap_or_default(), meta.namespace.as_deref());
-        let object = format!("{} {}/{name}", K::KIND, namespace.unwrap_or_default());
+        let object = title_of(K::KIND, meta);
         let problem = Problem::invalid(ConditionType::Ready, &object, format!("it cannot be read: {error}"))
             .fix("correct spec; values may lie in each other 50 levels deep at most");
         let time = meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0);

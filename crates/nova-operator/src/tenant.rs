@@ -7,8 +7,8 @@ use kube::api::{Api, ListParams, Patch, PatchParams};
 use nova_api::conditions::{Code, ConditionType, Reason};
 use nova_api::v1alpha1::{DeletionPolicy, NovaApp, NovaProject, NovaSandbox, NovaTenant, NovaTenantStatus};
 use nova_plan::adapters::capsule::{self, Answer};
-use nova_plan::child::{Child, ChildKind, ChildRef, Ownership, ownership};
-use nova_plan::names::{TenantName, app_namespace_of, binding_name, home_of, label, role};
+use nova_plan::child::{Child, ChildKind, Ownership, ownership};
+use nova_plan::names::{TenantName, app_namespace_of, home_of, label, role};
 use nova_plan::tenant::{self, Seen, ValidTenant};
 use nova_plan::verdict::Stages;
 use nova_plan::{Outcome, Problem, cluster};
@@ -23,6 +23,7 @@ use crate::reconcile::Reconcile;
 use crate::row::Row;
 use crate::stop::{self, Doing, Stop};
 use crate::tenancy;
+use crate::workspace;
 
 impl Reconcile for NovaTenant {
     type Seen = Seen;
@@ -56,15 +57,9 @@ impl Reconcile for NovaTenant {
         let home = name.home();
         let uid = self.uid().unwrap_or_default();
         for cluster_role in [role::TENANT_OWNER, role::HOME_READER] {
-            let at = ChildRef {
-                kind: ChildKind::RoleBinding,
-                namespace: home.clone(),
-                name: binding_name(cluster_role),
-            };
-            ctx.remove(&at, &uid).await?;
+            ctx.remove(&workspace::binding_ref(&home, cluster_role), &uid).await?;
         }
-        let at = ChildRef { kind: ChildKind::Namespace, namespace: String::new(), name: home };
-        ctx.remove(&at, &uid).await?;
+        workspace::remove(ctx, &home, &uid).await?;
         remove_capsule_tenant(ctx, name.as_str(), &uid).await
     }
 

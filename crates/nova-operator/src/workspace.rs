@@ -168,7 +168,8 @@ pub async fn close(ctx: &Context, namespace: &str, owner_uid: &str) -> Result<()
     ctx.prune(&roles.map(|cluster_role| binding_ref(namespace, cluster_role)), owner_uid).await
 }
 
-fn binding_ref(namespace: &str, cluster_role: &str) -> ChildRef {
+/// Where the binding of a role is.
+pub fn binding_ref(namespace: &str, cluster_role: &str) -> ChildRef {
     let name = binding_name(cluster_role);
     ChildRef { kind: ChildKind::RoleBinding, namespace: namespace.to_owned(), name }
 }
