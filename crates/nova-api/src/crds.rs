@@ -3,24 +3,13 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
-use kube::CustomResourceExt;
 
-use crate::v1alpha1::{NovaApp, NovaCluster, NovaPlan, NovaProject, NovaSandbox, NovaTenant};
+use crate::kinds::Kind;
 
 /// Every definition, from the cluster down to the app.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    [
-        NovaCluster::crd(),
-        NovaPlan::crd(),
-        NovaTenant::crd(),
-        NovaProject::crd(),
-        NovaSandbox::crd(),
-        NovaApp::crd(),
-    ]
-    .into_iter()
-    .map(tidy)
-    .collect()
+    Kind::ALL.iter().map(|kind| tidy(kind.definition())).collect()
 }
 
 /// Name of the file that a definition is kept in, such as `novatenants.yaml`.

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::conditions::{Blocker, ConditionType, LastError, Phase, conditions_schema};
+use crate::kinds::Kind;
 
 /// The fields that every status starts with. They stand flat in the status, not under a key of their own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,6 +52,19 @@ pub trait NovaStatus {
     fn core_mut(&mut self) -> &mut CoreStatus;
 }
 
+/// Where objects of a kind live, which says whose they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Without a namespace: the platform team's.
+    Platform,
+    /// Without a namespace, named after the tenant it is.
+    Tenant,
+    /// In the home namespace of a tenant.
+    Home,
+    /// In the namespace of a project.
+    Project,
+}
+
 /// A Nova kind: what generic code needs to know of it.
 pub trait NovaKind:
     kube::Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static
@@ -67,8 +81,16 @@ pub trait NovaKind:
         + Sync
         + 'static;
 
+    /// Its entry in the list of kinds.
+    const ID: Kind;
     /// Its kind, as in a manifest.
     const KIND: &'static str;
+    /// Name of its controller, in logs and metrics.
+    const CONTROLLER: &'static str;
+    /// Field manager of its controller.
+    const MANAGER: &'static str;
+    /// Where its objects live.
+    const PLACE: Place;
 
     /// Its status, if one was ever written.
     fn status(&self) -> Option<&Self::Status>;
@@ -79,7 +101,7 @@ pub trait NovaKind:
 
 /// Implements [`NovaKind`] and [`NovaStatus`] for a kind whose status has its common part in a field `core`.
 macro_rules! nova_kind {
-    ($kind:ident, $status:ident, $finalizer:expr) => {
+    ($kind:ident, $status:ident, $controller:literal, $place:ident, $finalizer:expr) => {
         impl $crate::kind::NovaStatus for $status {
             fn core(&self) -> &$crate::kind::CoreStatus {
                 &self.core
@@ -93,7 +115,11 @@ macro_rules! nova_kind {
         impl $crate::kind::NovaKind for $kind {
             type Status = $status;
 
+            const ID: $crate::kinds::Kind = $crate::kinds::Kind::$kind;
             const KIND: &'static str = stringify!($kind);
+            const CONTROLLER: &'static str = $controller;
+            const MANAGER: &'static str = concat!("kubenova/", $controller);
+            const PLACE: $crate::kind::Place = $crate::kind::Place::$place;
 
             fn status(&self) -> Option<&Self::Status> {
                 self.status.as_ref()

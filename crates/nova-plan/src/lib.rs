@@ -4,19 +4,26 @@
 //! value, `build` turns that into children and cannot fail, `status` says how it stands.
 
 pub mod adapters;
+pub mod answers;
 pub mod app;
 pub mod child;
 pub mod cluster;
+pub mod deletion;
 pub mod division;
+pub mod kind;
 pub mod names;
 pub mod namespace;
-pub mod plan;
+pub mod plans;
 pub mod problem;
 pub mod project;
 pub mod quantity;
 pub mod sandbox;
+pub mod step;
+pub mod tenancy;
 pub mod tenant;
 pub mod verdict;
+pub mod workspace;
 
-pub use problem::Problem;
+pub use kind::{ChildFacts, Lookup, Plan};
+pub use problem::{Problem, Retry};
 pub use verdict::Outcome;

@@ -20,6 +20,8 @@ pub const GITOPS: &str = "kubenova-gitops";
 pub const QUOTA: &str = "kubenova-quota";
 /// `ResourceQuota` that keeps the priority of Kubernetes' own pods from those of tenants.
 pub const CRITICAL_PODS: &str = "kubenova-critical-pods";
+/// `ResourceQuota` that bounds the number of Nova objects in a namespace where people write them.
+pub const OBJECTS: &str = "kubenova-objects";
 /// `LimitRange` in every namespace that runs workloads.
 pub const LIMITS: &str = "kubenova-limits";
 /// Name of the `NovaCluster` that is this cluster.

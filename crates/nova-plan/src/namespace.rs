@@ -1,39 +1,50 @@
 //! What every managed namespace gets: labels, quota, limits, network policies, bindings. Pure.
 
-use nova_api::v1alpha1::{Isolation, Limits, ResourceAmounts, Subject, SubjectKind};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use nova_api::conditions::ConditionType;
+use nova_api::v1alpha1::{Isolation, Limits, Quotas, ResourceAmounts, Subject, SubjectKind};
 use serde_json::{Map, Value, json};
 
-use crate::child::{Child, ChildKind, ChildRef, Owner};
+use crate::adapters::capsule;
+use crate::child::{
+    Child, ChildKind, ChildRef, LIMIT_RANGE, Live, NAMESPACE, NETWORK_POLICY, Owner, RESOURCE_QUOTA,
+    ROLE_BINDING, SERVICE_ACCOUNT,
+};
 use crate::division::Hard;
 use crate::names::{
-    CRITICAL_PODS, DEPLOYER, LIMITS, NamespaceType, OPERATOR_SERVICE_ACCOUNT, QUOTA, SYSTEM_NAMESPACE,
-    binding_name, finalizer, label, role,
+    CRITICAL_PODS, DEPLOYER, LIMITS, NamespaceType, OBJECTS, OPERATOR_SERVICE_ACCOUNT, QUOTA,
+    SYSTEM_NAMESPACE, binding_name, finalizer, label, role,
 };
-use crate::quantity::Amount;
+use crate::problem::Problem;
+use crate::quantity::{Amount, InvalidQuantity};
+use crate::step::{self, Step, apply_all};
 
 /// Names of the network policies of a closed namespace.
 pub const NETWORK_POLICIES: [&str; 3] =
     ["kubenova-default-deny", "kubenova-allow-dns", "kubenova-allow-same-namespace"];
 
-/// A place for children of one owner.
+/// Builds the children of one owner in a namespace.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Place<'a> {
+pub struct NamespaceBuilder<'a> {
     /// The namespace.
     pub namespace: &'a str,
     /// Whose children they are.
     pub owner: &'a Owner,
 }
 
-/// Children of a project or a sandbox, in the order in which they are applied: what limits a namespace comes
-/// before the first person may enter it. The `ResourceQuota` is written by the tenant, which divides the plan.
+/// Children of a project or a sandbox. The `ResourceQuota` is written by the tenant, which divides the plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Children {
     /// The namespace.
     pub namespace: Child,
     /// The operator's own rights there.
     pub manager: Child,
-    /// Limits of a container, and what no pod may be.
-    pub limits: [Child; 2],
+    /// Limits of a container.
+    pub limits: Child,
+    /// What no pod may be.
+    pub critical_pods: Child,
+    /// How many Nova objects there may be; none where people write none there.
+    pub objects: Option<Child>,
     /// Closed network.
     pub network_policies: Vec<Child>,
     /// Service accounts.
@@ -44,6 +55,47 @@ pub struct Children {
     pub absent: Vec<ChildRef>,
     /// Where the tenant puts the quota.
     pub quota: ChildRef,
+}
+
+impl step::Children for Children {
+    /// What limits a namespace comes before the first person may enter it.
+    fn steps(self) -> Vec<Step> {
+        let Self {
+            namespace,
+            manager,
+            limits,
+            critical_pods,
+            objects,
+            network_policies,
+            accounts,
+            bindings,
+            absent,
+            quota,
+        } = self;
+        let stage = ConditionType::NamespacesReady;
+        let mut steps: Vec<Step> = apply_all(stage, [namespace, manager, limits, critical_pods]).collect();
+        steps.extend(apply_all(stage, objects));
+        steps.extend(apply_all(stage, network_policies));
+        steps.extend(apply_all(stage, accounts));
+        steps.push(await_quota(quota));
+        steps.extend(apply_all(ConditionType::AccessReady, bindings));
+        steps.extend(absent.into_iter().map(Step::Remove));
+        steps
+    }
+}
+
+/// Waits until a quota counts: the API server enforces what its status holds, not its spec.
+pub(crate) fn await_quota(quota: ChildRef) -> Step {
+    let message = "its share of the plan does not count yet";
+    let problem = Problem::progress(ConditionType::NamespacesReady, &quota, message);
+    Step::Await(quota, is_enforced, Box::new(problem))
+}
+
+/// Every resource of a quota's spec is in its status.
+fn is_enforced(quota: &Live) -> bool {
+    let asked = quota.body.pointer("/spec/hard").and_then(Value::as_object);
+    let enforced = quota.body.pointer("/status/hard").and_then(Value::as_object);
+    asked.is_none_or(|asked| asked.keys().all(|key| enforced.is_some_and(|hard| hard.contains_key(key))))
 }
 
 /// A subject of a `RoleBinding`, in the field's own form.
@@ -78,19 +130,19 @@ fn binding(cluster_role: &str, subjects: &[Value]) -> Value {
     })
 }
 
-impl Place<'_> {
-    fn at(&self, kind: ChildKind, name: &str) -> ChildRef {
-        ChildRef { kind, namespace: self.namespace.to_owned(), name: name.to_owned() }
+impl NamespaceBuilder<'_> {
+    fn at(&self, kind: &'static ChildKind, name: &str) -> ChildRef {
+        ChildRef::new(kind, self.namespace, name)
     }
 
-    fn child(&self, kind: ChildKind, name: &str, body: &Value) -> Child {
+    fn child(&self, kind: &'static ChildKind, name: &str, body: &Value) -> Child {
         Child::new(self.at(kind, name), self.owner, body)
     }
 
     /// The namespace itself, owned by the Capsule tenant: label and reference are what its webhook would
     /// set, so the result is the same with and without the webhook.
     #[must_use]
-    pub fn namespace(&self, kind: NamespaceType, tenant: &str, capsule_uid: &str) -> Child {
+    pub fn namespace(&self, kind: NamespaceType, tenant: &str) -> Child {
         // Baseline, because most public images run as root; what would break under restricted is warned of.
         let enforce = if kind == NamespaceType::Home { "restricted" } else { "baseline" };
         let mut labels = Map::from_iter([
@@ -103,14 +155,9 @@ impl Place<'_> {
         if kind == NamespaceType::Sandbox {
             labels.insert(label::SANDBOX.to_owned(), json!("true"));
         }
-        let owner = json!({"apiVersion": "capsule.clastix.io/v1beta2", "kind": "Tenant", "name": tenant, "uid": capsule_uid});
-        let body = json!({"metadata": {"labels": labels, "ownerReferences": [owner]}});
-        let at = ChildRef {
-            kind: ChildKind::Namespace,
-            namespace: String::new(),
-            name: self.namespace.to_owned(),
-        };
-        Child::new(at, self.owner, &body)
+        let at = ChildRef::cluster(&NAMESPACE, self.namespace);
+        Child::new(at, self.owner, &json!({"metadata": {"labels": labels}}))
+            .owned_by(capsule::tenant_ref(tenant))
     }
 
     /// A binding of one of our roles.
@@ -118,13 +165,13 @@ impl Place<'_> {
     pub fn binding(&self, cluster_role: &str, mut subjects: Vec<Value>) -> Child {
         subjects.sort_by_key(Value::to_string);
         subjects.dedup();
-        self.child(ChildKind::RoleBinding, &binding_name(cluster_role), &binding(cluster_role, &subjects))
+        self.child(&ROLE_BINDING, &binding_name(cluster_role), &binding(cluster_role, &subjects))
     }
 
     /// Where a binding would be.
     #[must_use]
     pub fn binding_ref(&self, cluster_role: &str) -> ChildRef {
-        self.at(ChildKind::RoleBinding, &binding_name(cluster_role))
+        self.at(&ROLE_BINDING, &binding_name(cluster_role))
     }
 
     /// What the operator grants itself before anything else here.
@@ -141,7 +188,7 @@ impl Place<'_> {
     pub fn quota(&self, hard: &Hard) -> Child {
         let hard: Map<String, Value> =
             hard.iter().map(|(key, amount)| (key.clone(), json!(amount.to_string()))).collect();
-        self.child(ChildKind::ResourceQuota, QUOTA, &json!({"spec": {"hard": hard}}))
+        self.child(&RESOURCE_QUOTA, QUOTA, &json!({"spec": {"hard": hard}}))
     }
 
     /// No pod here may push out those of others: the classes of the cluster's own pods are not for tenants.
@@ -150,20 +197,30 @@ impl Place<'_> {
         let classes = ["system-cluster-critical", "system-node-critical"];
         let scope = json!({"scopeName": "PriorityClass", "operator": "In", "values": classes});
         let spec = json!({"hard": {"pods": "0"}, "scopeSelector": {"matchExpressions": [scope]}});
-        self.child(ChildKind::ResourceQuota, CRITICAL_PODS, &json!({"spec": spec}))
+        self.child(&RESOURCE_QUOTA, CRITICAL_PODS, &json!({"spec": spec}))
+    }
+
+    /// How many objects of Nova kinds there may be: what is stored costs everybody, also where it is refused later.
+    #[must_use]
+    pub fn objects(&self, most: &[(&str, i32)]) -> Child {
+        let hard: Map<String, Value> = most
+            .iter()
+            .map(|(plural, most)| (format!("count/{plural}.{}", nova_api::GROUP), json!(most.to_string())))
+            .collect();
+        self.child(&RESOURCE_QUOTA, OBJECTS, &json!({"spec": {"hard": hard}}))
     }
 
     /// Where the quota is.
     #[must_use]
     pub fn quota_ref(&self) -> ChildRef {
-        self.at(ChildKind::ResourceQuota, QUOTA)
+        self.at(&RESOURCE_QUOTA, QUOTA)
     }
 
     /// Limits of a container, written out as the API server would default them.
     #[must_use]
     pub fn limit_range(&self, limits: &ContainerLimits) -> Child {
         let body = json!({"spec": {"limits": [limits.item()]}});
-        self.child(ChildKind::LimitRange, LIMITS, &body)
+        self.child(&LIMIT_RANGE, LIMITS, &body)
     }
 
     /// Nothing in or out but DNS and the namespace itself.
@@ -185,20 +242,20 @@ impl Place<'_> {
         NETWORK_POLICIES
             .iter()
             .zip(specs)
-            .map(|(name, spec)| self.child(ChildKind::NetworkPolicy, name, &json!({"spec": spec})))
+            .map(|(name, spec)| self.child(&NETWORK_POLICY, name, &json!({"spec": spec})))
             .collect()
     }
 
     /// Where the network policies would be.
     #[must_use]
     pub fn network_policy_refs(&self) -> Vec<ChildRef> {
-        NETWORK_POLICIES.iter().map(|name| self.at(ChildKind::NetworkPolicy, name)).collect()
+        NETWORK_POLICIES.iter().map(|name| self.at(&NETWORK_POLICY, name)).collect()
     }
 
     /// A service account whose token is not mounted unless a pod asks for it.
     #[must_use]
     pub fn service_account(&self, name: &str) -> Child {
-        self.child(ChildKind::ServiceAccount, name, &json!({"automountServiceAccountToken": false}))
+        self.child(&SERVICE_ACCOUNT, name, &json!({"automountServiceAccountToken": false}))
     }
 
     /// The deployer's rights, which stay until there is nothing left to take down with them.
@@ -206,7 +263,7 @@ impl Place<'_> {
     pub fn deployer_binding(&self) -> Child {
         let mut body = binding(role::APP_DEPLOYER, &[service_account(self.namespace, DEPLOYER)]);
         body["metadata"] = json!({"finalizers": [finalizer::APPLICATIONS]});
-        self.child(ChildKind::RoleBinding, &binding_name(role::APP_DEPLOYER), &body)
+        self.child(&ROLE_BINDING, &binding_name(role::APP_DEPLOYER), &body)
     }
 }
 
@@ -221,28 +278,47 @@ pub struct ContainerLimits {
 /// Request of a container when nobody says anything, so that a quota on requests does not refuse it.
 const REQUEST: [(&str, &str); 2] = [("cpu", "100m"), ("memory", "128Mi")];
 
-fn amounts(given: Option<&ResourceAmounts>) -> Hard {
-    let Some(given) = given else { return Hard::new() };
-    let parse = |q: &Option<k8s_openapi::apimachinery::pkg::api::resource::Quantity>| {
-        q.as_ref().and_then(|q| Amount::parse(&q.0).ok())
-    };
-    [("cpu", parse(&given.cpu)), ("memory", parse(&given.memory))]
-        .into_iter()
-        .filter_map(|(key, amount)| Some((key.to_owned(), amount?)))
-        .collect()
+/// Amounts that are given, by resource; `field` is the path of the whole, for the error.
+fn amounts(field: &str, given: Option<&ResourceAmounts>) -> Result<Hard, InvalidAmount> {
+    let Some(given) = given else { return Ok(Hard::new()) };
+    parse_all(field, [("cpu", "cpu", given.cpu.as_ref()), ("memory", "memory", given.memory.as_ref())])
+}
+
+/// A quantity that does not parse, at its field. An amount that is not known is never no limit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {source}")]
+pub struct InvalidAmount {
+    /// Path in the spec, such as `quotas.cpu`.
+    pub field: String,
+    /// Why.
+    pub source: InvalidQuantity,
+}
+
+/// Parses the quantities that are given: field, key of the result, quantity.
+fn parse_all<'a>(
+    field: &str,
+    given: impl IntoIterator<Item = (&'a str, &'a str, Option<&'a Quantity>)>,
+) -> Result<Hard, InvalidAmount> {
+    let mut hard = Hard::new();
+    for (name, key, quantity) in given {
+        let Some(quantity) = quantity else { continue };
+        let amount = Amount::parse(&quantity.0)
+            .map_err(|source| InvalidAmount { field: format!("{field}.{name}"), source })?;
+        hard.insert(key.to_owned(), amount);
+    }
+    Ok(hard)
 }
 
 impl ContainerLimits {
     /// Merges limits, the most general first; each part named later replaces the earlier one.
-    #[must_use]
-    pub fn merge<'a>(layers: impl IntoIterator<Item = Option<&'a Limits>>) -> Self {
+    pub fn merge<'a>(layers: impl IntoIterator<Item = Option<&'a Limits>>) -> Result<Self, InvalidAmount> {
         let mut merged = Self::default();
         for layer in layers.into_iter().flatten() {
-            merged.default.extend(amounts(layer.default.as_ref()));
-            merged.default_request.extend(amounts(layer.default_request.as_ref()));
-            merged.max.extend(amounts(layer.max.as_ref()));
+            merged.default.extend(amounts("limits.default", layer.default.as_ref())?);
+            merged.default_request.extend(amounts("limits.defaultRequest", layer.default_request.as_ref())?);
+            merged.max.extend(amounts("limits.max", layer.max.as_ref())?);
         }
-        merged
+        Ok(merged)
     }
 
     /// Where `max` goes beyond that of `outer`, in words: who is bound by a plan does not widen it.
@@ -298,20 +374,26 @@ impl ContainerLimits {
 }
 
 /// Quotas of the spec by `ResourceQuota` key.
+pub fn hard(quotas: Option<&Quotas>) -> Result<Hard, InvalidAmount> {
+    let Some(quotas) = quotas else { return Ok(Hard::new()) };
+    let mut hard = parse_all(
+        "quotas",
+        [
+            ("cpu", "requests.cpu", quotas.cpu.as_ref()),
+            ("memory", "requests.memory", quotas.memory.as_ref()),
+            ("storage", "requests.storage", quotas.storage.as_ref()),
+        ],
+    )?;
+    let counts = [("pods", quotas.pods), ("services.loadbalancers", quotas.services_loadbalancers)];
+    hard.extend(counts.into_iter().filter_map(|(key, count)| Some((key.to_owned(), Amount::whole(count?)))));
+    Ok(hard)
+}
+
+/// The quotas as they can be counted on: one that does not parse is left out here, because the object that holds it is
+/// told as invalid and keeps what it has.
 #[must_use]
-pub fn hard(quotas: Option<&nova_api::v1alpha1::Quotas>) -> Hard {
-    let Some(quotas) = quotas else { return Hard::new() };
-    let quantity = |q: &Option<k8s_openapi::apimachinery::pkg::api::resource::Quantity>| {
-        q.as_ref().and_then(|q| Amount::parse(&q.0).ok())
-    };
-    let entries = [
-        ("requests.cpu", quantity(&quotas.cpu)),
-        ("requests.memory", quantity(&quotas.memory)),
-        ("requests.storage", quantity(&quotas.storage)),
-        ("pods", quotas.pods.map(Amount::whole)),
-        ("services.loadbalancers", quotas.services_loadbalancers.map(Amount::whole)),
-    ];
-    entries.into_iter().filter_map(|(key, amount)| Some((key.to_owned(), amount?))).collect()
+pub fn hard_or_none(quotas: Option<&Quotas>) -> Hard {
+    hard(quotas).unwrap_or_default()
 }
 
 /// Amounts as a status shows them.

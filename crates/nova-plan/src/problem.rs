@@ -7,6 +7,17 @@
 
 use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
 
+/// When it is worth looking again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// When something changes that is watched.
+    OnChange,
+    /// After a while, longer each time: a request failed, or the object in the way is not watched.
+    Backoff,
+    /// When somebody changes the object itself or what it names.
+    Never,
+}
+
 /// One thing that keeps an object from being Ready: the leaf, its own words, and the way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -24,8 +35,8 @@ pub struct Problem {
     pub message: String,
     /// A command or who does what.
     pub fix: String,
-    /// True where trying again cannot help until somebody changes something.
-    pub terminal: bool,
+    /// When it is worth looking again.
+    pub retry: Retry,
 }
 
 impl Problem {
@@ -40,7 +51,7 @@ impl Problem {
             object: object.to_string(),
             message: message.to_string(),
             fix: String::new(),
-            terminal: false,
+            retry: Retry::OnChange,
         }
     }
 
@@ -60,7 +71,7 @@ impl Problem {
         Self {
             code: Some(Code::Kn422),
             class: BlockerClass::User,
-            terminal: true,
+            retry: Retry::Never,
             ..Self::new(stage, Reason::Invalid, object, message)
         }
     }
@@ -95,8 +106,21 @@ impl Problem {
     /// Marks that trying again cannot help.
     #[must_use]
     pub fn terminal(mut self) -> Self {
-        self.terminal = true;
+        self.retry = Retry::Never;
         self
+    }
+
+    /// Marks that only trying again can tell.
+    #[must_use]
+    pub fn backoff(mut self) -> Self {
+        self.retry = Retry::Backoff;
+        self
+    }
+
+    /// True where trying again cannot help.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.retry == Retry::Never
     }
 
     /// True for a step of ordinary work, which nobody has to act on.

@@ -13,9 +13,9 @@ use crate::problem::Problem;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// Every child was observed to match the rendering of this generation, and is healthy.
-    Applied,
-    /// Stopped by these, the leading one first; never empty.
-    Stopped(Vec<Problem>),
+    Ready,
+    /// Kept from it by these, the leading one first; never empty.
+    NotReady(Vec<Problem>),
 }
 
 impl Outcome {
@@ -23,15 +23,15 @@ impl Outcome {
     #[must_use]
     pub fn is_progress(&self) -> bool {
         match self {
-            Self::Applied => false,
-            Self::Stopped(problems) => problems.iter().all(Problem::is_progress),
+            Self::Ready => false,
+            Self::NotReady(problems) => problems.iter().all(Problem::is_progress),
         }
     }
 }
 
 impl From<Problem> for Outcome {
     fn from(problem: Problem) -> Self {
-        Self::Stopped(vec![problem])
+        Self::NotReady(vec![problem])
     }
 }
 
@@ -58,8 +58,8 @@ pub fn core_of(
 ) -> CoreStatus {
     let generation = meta.generation.unwrap_or(0);
     let problems: &[Problem] = match outcome {
-        Outcome::Applied => &[],
-        Outcome::Stopped(problems) => problems,
+        Outcome::Ready => &[],
+        Outcome::NotReady(problems) => problems,
     };
     let what = format!("{kind} {}", meta.name.as_deref().unwrap_or_default());
     let deleting = meta.deletion_timestamp.is_some();
@@ -85,7 +85,8 @@ fn phase(problems: &[Problem], deleting: bool) -> Phase {
         None => Phase::Deployed,
         Some(p) if p.is_progress() => Phase::Applying,
         Some(p)
-            if !p.terminal && matches!(p.reason, Reason::DependencyMissing | Reason::CapabilityMissing) =>
+            if !p.is_terminal()
+                && matches!(p.reason, Reason::DependencyMissing | Reason::CapabilityMissing) =>
         {
             Phase::Pending
         }
@@ -164,7 +165,7 @@ impl Writer<'_> {
         };
         let text = sentence(what, phase, leading);
         self.push(ConditionType::Ready, "False", leading.reason, text.clone());
-        let kstatus = if leading.terminal { ConditionType::Stalled } else { ConditionType::Reconciling };
+        let kstatus = if leading.is_terminal() { ConditionType::Stalled } else { ConditionType::Reconciling };
         self.push(kstatus, "True", leading.reason, text);
     }
 
@@ -306,7 +307,7 @@ mod tests {
         assert_eq!(status_of(&first, ConditionType::Stalled), Some("True"));
         let working = Problem::progress(ConditionType::DependenciesMet, "x", "y").into();
         assert_eq!(core(&project, STAGES, &working, Timestamp::UNIX_EPOCH).last_error, first.last_error);
-        let ready = core(&project, STAGES, &Outcome::Applied, Timestamp::from_second(99).unwrap());
+        let ready = core(&project, STAGES, &Outcome::Ready, Timestamp::from_second(99).unwrap());
         assert!(ready.last_error.is_none() && ready.blockers.is_empty());
         assert_eq!(status_of(&ready, ConditionType::Stalled), None);
     }

@@ -125,4 +125,4 @@ pub struct NovaAppStatus {
     pub services: Option<i64>,
 }
 
-nova_kind!(NovaApp, NovaAppStatus, None);
+nova_kind!(NovaApp, NovaAppStatus, "app", Project, None);

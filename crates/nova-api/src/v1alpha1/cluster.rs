@@ -1,5 +1,7 @@
 //! `NovaCluster`: this cluster, its capabilities and its default plan. No I/O.
 
+use std::collections::BTreeMap;
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -57,9 +59,10 @@ pub struct NovaClusterStatus {
     /// Where the set-up of the cluster stands: `pending_bootstrap`, bootstrapping, connected or error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bootstrap: Option<Bootstrap>,
-    /// The backends that can be used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub capabilities: Option<Capabilities>,
+    /// The backends that can be used, by name, such as capsule: tenants can be made, kubeVela: apps can be delivered.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub capabilities: BTreeMap<String, bool>,
     /// The backends, one by one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -83,16 +86,6 @@ pub enum Bootstrap {
     Error,
 }
 
-/// The backends that can be used.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Capabilities {
-    /// Capsule is installed: tenants can be made.
-    pub capsule: bool,
-    /// `KubeVela` is installed: apps can be delivered.
-    pub kube_vela: bool,
-}
-
 /// A backend.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -112,4 +105,4 @@ pub struct Component {
     pub message: Option<String>,
 }
 
-nova_kind!(NovaCluster, NovaClusterStatus, None);
+nova_kind!(NovaCluster, NovaClusterStatus, "cluster", Platform, None);

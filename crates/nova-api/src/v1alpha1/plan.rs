@@ -86,4 +86,4 @@ pub struct NovaPlanStatus {
     pub used_by: Vec<String>,
 }
 
-nova_kind!(NovaPlan, NovaPlanStatus, Some("kubenova.io/novaplan"));
+nova_kind!(NovaPlan, NovaPlanStatus, "plan", Platform, Some("kubenova.io/novaplan"));

@@ -90,4 +90,4 @@ pub struct NovaProjectStatus {
     pub quota: Option<NamespaceQuota>,
 }
 
-nova_kind!(NovaProject, NovaProjectStatus, Some("kubenova.io/novaproject"));
+nova_kind!(NovaProject, NovaProjectStatus, "project", Home, Some("kubenova.io/novaproject"));

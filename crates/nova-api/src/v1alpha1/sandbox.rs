@@ -72,4 +72,4 @@ pub struct NovaSandboxStatus {
     pub quota: Option<NamespaceQuota>,
 }
 
-nova_kind!(NovaSandbox, NovaSandboxStatus, Some("kubenova.io/novasandbox"));
+nova_kind!(NovaSandbox, NovaSandboxStatus, "sandbox", Home, Some("kubenova.io/novasandbox"));

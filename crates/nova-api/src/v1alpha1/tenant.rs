@@ -158,4 +158,4 @@ pub struct TenantQuota {
     pub free: BTreeMap<String, String>,
 }
 
-nova_kind!(NovaTenant, NovaTenantStatus, Some("kubenova.io/novatenant"));
+nova_kind!(NovaTenant, NovaTenantStatus, "tenant", Tenant, Some("kubenova.io/novatenant"));

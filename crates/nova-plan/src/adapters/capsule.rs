@@ -4,10 +4,67 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Backend;
+use crate::child::{ChildKind, ChildRef, Selection, child_kinds};
+
 /// CRD that has to be there.
 pub const CRD: &str = "tenants.capsule.clastix.io";
-/// Name under which `NovaCluster` lists it.
-pub const COMPONENT: &str = "capsule";
+
+/// How to set Capsule up, for advice.
+const VALUES: &str = "install Capsule with the values of charts/kubenova/recommended/capsule-values.yaml";
+
+child_kinds! {
+    /// Kinds of Capsule's that the operator writes.
+    CHILDREN:
+    /// Capsule's `Tenant`.
+    TENANT = ChildKind {
+        title: "Capsule Tenant",
+        cluster_scoped: true,
+        backend: Some(BACKEND.id),
+        watch: Selection::All,
+        stuck: |_| Some("see whether Capsule runs: kubectl -n capsule-system get pods".to_owned()),
+        ..ChildKind::new("capsule.clastix.io", "v1beta2", "Tenant", "tenants")
+    };
+}
+
+child_kinds! {
+    /// Kinds of Kubernetes' own that tell how Capsule is set up.
+    TELLS:
+    /// Webhook configurations.
+    WEBHOOKS = ChildKind {
+        cluster_scoped: true,
+        watch: Selection::All,
+        ..ChildKind::new(
+            "admissionregistration.k8s.io",
+            "v1",
+            "ValidatingWebhookConfiguration",
+            "validatingwebhookconfigurations",
+        )
+    };
+}
+
+/// Where the Capsule Tenant of a tenant is.
+#[must_use]
+pub fn tenant_ref(tenant: &str) -> ChildRef {
+    ChildRef::cluster(&TENANT, tenant)
+}
+
+/// Capsule.
+pub static BACKEND: Backend = Backend {
+    id: "capsule",
+    capability: "capsule",
+    title: "Capsule",
+    crds: &[CRD],
+    children: CHILDREN,
+    reads: &[],
+    tells: TELLS,
+    leaves: &[],
+    leaf: |_, _, _| None,
+    owns_webhook: |name| name.contains("projectcapsule.dev") || name.contains("capsule.clastix.io"),
+    silence: None,
+    advice: webhook_advice,
+    start: "start Capsule: kubectl -n capsule-system get pods; what waits for it goes on by itself",
+};
 
 /// What we set on a tenant.
 #[derive(Debug, Clone, Serialize, PartialEq)]
@@ -69,7 +126,7 @@ pub struct IngressOptions {
 /// How Capsule answers.
 #[derive(Debug, Clone, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
-pub struct TenantStatus {
+struct TenantStatus {
     observed_generation: i64,
     conditions: Vec<Condition>,
     spaces: Vec<Space>,
@@ -102,18 +159,41 @@ pub enum Answer {
     Pending,
     /// Refused or failed, in Capsule's words.
     Failed(String),
+    /// Its status is not what this program knows; why.
+    Unreadable(String),
 }
 
-/// Reads the status out of a live tenant.
-#[must_use]
-pub fn status(live: &Value) -> TenantStatus {
-    live.get("status").and_then(|s| serde_json::from_value(s.clone()).ok()).unwrap_or_default()
+/// A live tenant, as far as it is read.
+#[derive(Debug, Clone, Default, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct Tenant {
+    metadata: Metadata,
+    status: TenantStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, PartialEq)]
+#[serde(default)]
+struct Metadata {
+    generation: i64,
+}
+
+impl Tenant {
+    /// The tenant as a whole. Transition times say nothing here: Capsule rewrites them.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        self.status.tenant(self.metadata.generation)
+    }
+
+    /// One namespace, by its UID; an entry that kept the UID of an earlier one may do.
+    #[must_use]
+    pub fn namespace(&self, name: &str, uid: &str, created: Option<Timestamp>) -> Answer {
+        self.status.namespace(name, uid, created)
+    }
 }
 
 impl TenantStatus {
-    /// The tenant as a whole, at `generation`. Transition times say nothing here: Capsule rewrites them.
-    #[must_use]
-    pub fn tenant(&self, generation: i64) -> Answer {
+    /// The tenant as a whole, at `generation`.
+    fn tenant(&self, generation: i64) -> Answer {
         if self.observed_generation < generation {
             return Answer::Pending;
         }
@@ -123,8 +203,7 @@ impl TenantStatus {
     /// One namespace, by its UID. Capsule finds its own entries by name: where a namespace was made anew before Capsule
     /// saw the end of the old one, the entry keeps the old UID for good. It counts then from the moment that Capsule
     /// turned it Ready after the new one was `created`.
-    #[must_use]
-    pub fn namespace(&self, name: &str, uid: &str, created: Option<Timestamp>) -> Answer {
+    fn namespace(&self, name: &str, uid: &str, created: Option<Timestamp>) -> Answer {
         match self.spaces.iter().find(|s| s.name == name) {
             Some(space) if space.uid == uid => answer(&space.conditions),
             Some(space) if turned_ready_since(&space.conditions, created) => Answer::Ready,
@@ -148,8 +227,7 @@ fn answer(conditions: &[Condition]) -> Answer {
 }
 
 /// What `NovaCluster` tells of Capsule's webhook configurations, given as live objects.
-#[must_use]
-pub fn webhook_advice(configurations: &[Value]) -> Option<String> {
+fn webhook_advice(configurations: &[Value]) -> Option<String> {
     let hooks = || configurations.iter().filter_map(|c| c["webhooks"].as_array()).flatten();
     let catches_nova = |hook: &&Value| {
         let all = hook["rules"].as_array().is_some_and(|rules| {
@@ -164,7 +242,7 @@ pub fn webhook_advice(configurations: &[Value]) -> Option<String> {
     (!blocking.is_empty()).then(|| {
         format!(
             "Capsule's webhooks {} see every write in a tenant's namespaces, status of Nova objects included: \
-             they slow it down, and while Capsule is away they stop it",
+             they slow it down, and while Capsule is away they stop it. Fix: {VALUES}",
             blocking.join(", ")
         )
     })
@@ -183,9 +261,9 @@ mod tests {
 
     #[test]
     fn a_tenant_counts_only_at_its_generation_and_a_namespace_only_by_uid() {
-        let live = json!({"status": {"observedGeneration": 2, "conditions": [{"type": "Ready", "status": "True"}],
+        let live = json!({"metadata": {"generation": 2}, "status": {"observedGeneration": 2, "conditions": [{"type": "Ready", "status": "True"}],
             "spaces": [{"name": "tn-a", "uid": "1", "conditions": [{"type": "Ready", "status": "True"}]}]}});
-        let status = status(&live);
+        let status = serde_json::from_value::<Tenant>(live).unwrap().status;
         assert_eq!(status.tenant(2), Answer::Ready);
         assert_eq!(status.tenant(3), Answer::Pending);
         assert_eq!(status.namespace("tn-a", "1", None), Answer::Ready);
@@ -199,7 +277,7 @@ mod tests {
             let condition = json!({"type": "Ready", "status": ready, "lastTransitionTime": since});
             let live =
                 json!({"status": {"spaces": [{"name": "tn-a", "uid": "old", "conditions": [condition]}]}});
-            status(&live).namespace("tn-a", "new", Some(made))
+            serde_json::from_value::<Tenant>(live).unwrap().namespace("tn-a", "new", Some(made))
         };
         assert_eq!(told("True", "2026-11-21T09:59:59Z"), Answer::Pending, "that was the old one");
         assert_eq!(told("False", "2026-11-21T10:00:01Z"), Answer::Pending, "the old one is going");

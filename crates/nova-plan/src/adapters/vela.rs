@@ -1,16 +1,102 @@
 //! Vela's `Application` (`core.oam.dev/v1beta1`, source: KubeVela 1.10.9). No I/O.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::names::annotation;
+use super::workload::{self, Health};
+use super::{Backend, LeafMeta};
+use crate::child::{ChildKind, Selection, child_kinds};
+use crate::app::Leaf;
+use crate::names::{Managed, annotation, label, parse_namespace};
 
 /// CRD that has to be there.
 pub const CRD: &str = "applications.core.oam.dev";
-/// Name under which `NovaCluster` lists it.
-pub const COMPONENT: &str = "kubevela";
 /// Where the platform's component definitions live.
 pub const DEFINITIONS_NAMESPACE: &str = "vela-system";
+/// Silence after which Vela counts as busy or away. Its reaction to a new Application takes well below a second.
+pub const SILENCE: Duration = Duration::from_secs(8);
+
+child_kinds! {
+    /// Kinds of Vela's that the operator writes.
+    CHILDREN:
+    /// Vela's `Application`.
+    APPLICATION = ChildKind {
+        backend: Some(BACKEND.id),
+        watch: Selection::All,
+        large: true,
+        stuck: |_| Some("see whether vela-core runs: kubectl -n vela-system get pods".to_owned()),
+        ..ChildKind::new("core.oam.dev", "v1beta1", "Application", "applications")
+    };
+}
+
+child_kinds! {
+    /// Kinds of Vela's that are read.
+    READS:
+    /// What an app may name as its template.
+    COMPONENT_DEFINITION = ChildKind {
+        backend: Some(BACKEND.id),
+        watch: Selection::Namespace(DEFINITIONS_NAMESPACE),
+        ..ChildKind::new("core.oam.dev", "v1beta1", "ComponentDefinition", "componentdefinitions")
+    };
+}
+
+/// A kind whose objects Vela labels with the name of their Application.
+const fn labelled(
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+) -> ChildKind {
+    ChildKind { watch: Selection::Labels(label::VELA_APP), large: true, ..ChildKind::new(group, version, kind, plural) }
+}
+
+child_kinds! {
+    /// Kinds whose objects tell how an app is.
+    LEAVES:
+    /// Core `Pod`.
+    POD = labelled("", "v1", "Pod", "pods");
+    /// Core `PersistentVolumeClaim`.
+    CLAIM = labelled("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims");
+    /// `Deployment`.
+    DEPLOYMENT = labelled("apps", "v1", "Deployment", "deployments");
+    /// `StatefulSet`.
+    STATEFUL_SET = labelled("apps", "v1", "StatefulSet", "statefulsets");
+    /// `DaemonSet`.
+    DAEMON_SET = labelled("apps", "v1", "DaemonSet", "daemonsets");
+    /// `Job`.
+    JOB = labelled("batch", "v1", "Job", "jobs");
+}
+
+/// A leaf and the app whose name it carries. Anybody may write such a label in a sandbox, where no app is.
+fn leaf(kind: &'static ChildKind, meta: &LeafMeta<'_>, text: &str) -> Option<(String, Leaf)> {
+    if !matches!(parse_namespace(meta.namespace), Some((_, Managed::App(_)))) {
+        return None;
+    }
+    let app = meta.labels.get(label::VELA_APP)?.clone();
+    let health = workload::health_of(kind.kind, text)
+        .unwrap_or_else(|why| Health::Progressing(format!("its status is not what KubeNova knows: {why}")));
+    let revision = meta.labels.get(label::VELA_REVISION).cloned();
+    Some((app, Leaf { kind: kind.kind, name: meta.name.to_owned(), revision, health }))
+}
+
+/// `KubeVela`.
+pub static BACKEND: Backend = Backend {
+    id: "kubevela",
+    capability: "kubeVela",
+    title: "KubeVela",
+    crds: &[CRD],
+    children: CHILDREN,
+    reads: READS,
+    tells: &[],
+    leaves: LEAVES,
+    leaf,
+    owns_webhook: |name| name.ends_with("core.oam-dev.github.io") || name.contains("core.oam.dev"),
+    silence: Some(SILENCE),
+    advice: |_| None,
+    start: "start vela-core: kubectl -n vela-system get pods; what waits for it goes on by itself",
+};
 
 /// What we set on an Application.
 #[derive(Debug, Clone, Serialize, PartialEq)]
@@ -120,6 +206,8 @@ pub enum Answer {
     Suspended(String),
     /// On its way out.
     Deleting,
+    /// Its status is not what this program knows; why.
+    Unreadable(String),
 }
 
 /// An object in the app's namespace.
@@ -153,8 +241,11 @@ pub struct Reading {
 #[must_use]
 pub fn read(live: &Value) -> Reading {
     let generation = live.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
-    let status: Status =
-        live.get("status").and_then(|s| serde_json::from_value(s.clone()).ok()).unwrap_or_default();
+    let (status, unreadable) = match live.get("status").map(Status::deserialize) {
+        None => (Status::default(), None),
+        Some(Ok(status)) => (status, None),
+        Some(Err(error)) => (Status::default(), Some(error.to_string())),
+    };
     let healthy = (status.services.iter().filter(|s| s.healthy).count(), status.services.len());
     let object = |r: &Applied| Object {
         api_version: r.api_version.clone(),
@@ -164,6 +255,8 @@ pub fn read(live: &Value) -> Reading {
     let applied = status.applied_resources.iter().map(object).collect();
     let answer = if live.pointer("/metadata/deletionTimestamp").is_some() {
         Answer::Deleting
+    } else if let Some(why) = unreadable {
+        Answer::Unreadable(why)
     } else {
         let version = &live["metadata"]["annotations"][annotation::VELA_PUBLISH_VERSION];
         answer(&status, generation, version.as_str().unwrap_or_default())
@@ -296,6 +389,12 @@ mod tests {
         let status = json!({"observedGeneration": 2, "status": "rendering",
             "conditions": [{"type": "Parsed", "status": "False", "message": "no such definition"}]});
         assert_eq!(read(&app(&status)).answer, Answer::Failed("no such definition".into()));
+    }
+
+    #[test]
+    fn a_status_of_another_shape_is_no_progress() {
+        let status = json!({"observedGeneration": "two", "status": "running"});
+        assert!(matches!(read(&app(&status)).answer, Answer::Unreadable(_)));
     }
 
     #[test]

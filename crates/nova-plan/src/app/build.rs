@@ -1,11 +1,14 @@
 //! From a valid app to its Application. Pure and infallible.
 
+use nova_api::conditions::ConditionType;
 use serde_json::json;
 
 use super::ValidApp;
+use crate::adapters::vela;
 use crate::adapters::vela::ApplicationSpec;
-use crate::child::{Child, ChildKind, ChildRef, short_hash};
+use crate::child::{Child, ChildRef, short_hash};
 use crate::names::{DEPLOYER, annotation, label};
+use crate::step::{Step, apply_all};
 
 /// The one child of an app.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +43,19 @@ fn publish_version(hash: &str, Published { live, told, again }: Published<'_>) -
     }
 }
 
+impl crate::step::Children for Children {
+    fn steps(self) -> Vec<Step> {
+        let Self { application } = self;
+        apply_all(ConditionType::DeliveryReady, [application]).collect()
+    }
+}
+
+/// Where the Application of an app is.
+#[must_use]
+pub fn application_ref(namespace: &str, name: &str) -> ChildRef {
+    ChildRef::new(&vela::APPLICATION, namespace, name)
+}
+
 /// Builds the Application.
 #[must_use]
 pub fn build(app: &ValidApp, published: Published<'_>) -> Children {
@@ -62,11 +78,7 @@ pub fn build(app: &ValidApp, published: Published<'_>) -> Children {
         },
         "spec": spec,
     });
-    let at = ChildRef {
-        kind: ChildKind::Application,
-        namespace: app.namespace.clone(),
-        name: app.name.to_string(),
-    };
+    let at = application_ref(&app.namespace, app.name.as_str());
     Children { application: Child::new(at, &app.owner, &body) }
 }
 

@@ -5,11 +5,23 @@ mod manifest;
 mod status;
 mod validate;
 
-pub use build::{Children, Published, build};
-pub use status::{Leaf, Seen, Watched, judge, status, worth_another_try};
+pub use build::{Children, Published, application_ref, build};
+pub use status::{Leaf, Observed, Watched, delivery_problems, worth_another_try};
 pub use validate::{References, ValidApp, validate};
 
+use jiff::Timestamp;
 use nova_api::conditions::ConditionType;
+use nova_api::v1alpha1::{NovaApp, NovaAppStatus};
 
-/// What an app goes through.
-pub const STAGES: crate::verdict::Stages = &[ConditionType::DependenciesMet, ConditionType::DeliveryReady];
+use crate::kind::Plan;
+use crate::verdict::{Outcome, Stages};
+
+impl Plan for NovaApp {
+    const STAGES: Stages = &[ConditionType::DependenciesMet, ConditionType::DeliveryReady];
+
+    type Observed = Observed;
+
+    fn status(&self, observed: &Observed, outcome: &Outcome, now: Timestamp) -> NovaAppStatus {
+        status::status(self, observed, outcome, now)
+    }
+}

@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
 use nova_api::v1alpha1::{NovaApp, NovaAppStatus, SourceKind};
 
-use super::STAGES;
-use crate::adapters::vela::{Answer, Reading};
+use crate::adapters::backend_of_webhook;
+use crate::adapters::vela::{self, Answer, Reading};
 use crate::adapters::workload::{Health, REPLACED_POD_FAILED};
+use crate::kind::Plan as _;
 use crate::problem::Problem;
-use crate::verdict::{Outcome, core};
+use crate::verdict::Outcome;
 
 /// A pod, workload or volume claim of the app.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub struct Leaf {
 
 /// What was seen around an app, whatever came of the pass.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct Observed {
     /// What Vela says, once there is an Application.
     pub reading: Option<Reading>,
     /// Version for people.
@@ -53,7 +54,7 @@ pub struct Watched<'a> {
 
 /// Judges an app that is applied: empty means healthy.
 #[must_use]
-pub fn judge(app: &Watched<'_>) -> Vec<Problem> {
+pub fn delivery_problems(app: &Watched<'_>) -> Vec<Problem> {
     let stage = ConditionType::DeliveryReady;
     let application = format!("Application {}/{}", app.namespace, app.name);
     match &app.reading.answer {
@@ -62,12 +63,24 @@ pub fn judge(app: &Watched<'_>) -> Vec<Problem> {
                 stage,
                 Reason::BackendUnavailable,
                 &application,
-                format!("KubeVela has not acted on it, nor on any other, for {seconds} s"),
+                format!(
+                    "KubeVela has not acted on it, nor on any other, for {seconds} s: it is busy or away"
+                ),
             )
             .code(Code::Kn503)
-            .fix(crate::cluster::START_VELA),
+            .fix(vela::BACKEND.start),
             None => progress(&application, "KubeVela has not seen it yet"),
         }],
+        Answer::Unreadable(why) => vec![
+            Problem::new(
+                stage,
+                Reason::BackendUnavailable,
+                &application,
+                format!("its status is not what KubeNova knows of KubeVela: {why}"),
+            )
+            .code(Code::Kn503)
+            .fix("run a version of KubeVela that this version of KubeNova is tested with"),
+        ],
         Answer::Deleting => vec![Problem::progress(stage, &application, "an earlier one is being deleted")],
         Answer::Suspended(message) => vec![
             Problem::new(stage, Reason::AwaitingApproval, &application, message)
@@ -198,6 +211,11 @@ fn leaf_problems(app: &Watched<'_>) -> Vec<Problem> {
     leaves.iter().map(|leaf| leaf_problem(app, leaf, unready)).collect()
 }
 
+/// The webhook that a message says could not be called.
+fn webhook_named(message: &str) -> Option<&str> {
+    message.split_once("failed calling webhook \"")?.1.split_once('"').map(|(name, _)| name)
+}
+
 /// Where to read why a pod is as it is.
 fn logs(namespace: &str, pod: &str) -> String {
     format!("kubectl -n {namespace} describe pod {pod}; kubectl -n {namespace} logs {pod}")
@@ -244,11 +262,10 @@ fn leaf_problem(app: &Watched<'_>, leaf: &Leaf, unready: Option<(&str, &str)>) -
         "Unschedulable" => problem(Reason::Unhealthy, Code::Kn503)
             .fix(format!("lower what {me} requests, or add room to the cluster (platform team)")),
         _ if message.contains("failed calling webhook") => problem(Reason::BackendUnavailable, Code::Kn503)
-            .fix(if message.contains("projectcapsule.dev") {
-                crate::cluster::START_CAPSULE.to_owned()
-            } else {
-                "see why that webhook does not answer".to_owned()
-            }),
+            .fix(webhook_named(message).and_then(backend_of_webhook).map_or_else(
+                || "see why that webhook does not answer".to_owned(),
+                |backend| backend.start.to_owned(),
+            )),
         _ if message.contains("exceeded quota") => problem(Reason::QuotaExceeded, Code::Kn429)
             .class(BlockerClass::User)
             .fix(format!("lower what {me} requests, or raise spec.quotas of its project")),
@@ -291,21 +308,20 @@ fn leaf_problem(app: &Watched<'_>, leaf: &Leaf, unready: Option<(&str, &str)>) -
 }
 
 /// The whole status.
-#[must_use]
-pub fn status(app: &NovaApp, seen: &Seen, outcome: &Outcome, now: Timestamp) -> NovaAppStatus {
+pub(super) fn status(app: &NovaApp, observed: &Observed, outcome: &Outcome, now: Timestamp) -> NovaAppStatus {
     // To Vela every object of a manifest is healthy as soon as it exists.
-    let vela = seen.reading.as_ref().map(|r| r.healthy);
+    let vela = observed.reading.as_ref().map(|r| r.healthy);
     let counted = match app.spec.source.kind {
-        SourceKind::KubeManifest if seen.workloads.1 > 0 => vela.and(Some(seen.workloads)),
+        SourceKind::KubeManifest if observed.workloads.1 > 0 => vela.and(Some(observed.workloads)),
         _ => vela,
     };
     let healthy = counted.filter(|(_, all)| *all > 0);
     NovaAppStatus {
-        core: core(app, STAGES, outcome, now),
+        core: app.core(outcome, now),
         source_kind: Some(app.spec.source.kind.to_string()),
-        application: seen.reading.as_ref().and(app.metadata.name.clone()),
-        version: seen.version.clone(),
-        publish_version: seen.publish_version.clone(),
+        application: observed.reading.as_ref().and(app.metadata.name.clone()),
+        version: observed.version.clone(),
+        publish_version: observed.publish_version.clone(),
         healthy: healthy.map(|(healthy, all)| format!("{healthy}/{all}")),
         services: healthy.and_then(|(_, all)| i64::try_from(all).ok()),
     }
@@ -334,7 +350,13 @@ mod tests {
             applied: vec![deployment],
             revision: "web-v2".into(),
         };
-        judge(&Watched { namespace: "n", name: "web", reading: &reading, leaves, vela_silent: None })
+        delivery_problems(&Watched {
+            namespace: "n",
+            name: "web",
+            reading: &reading,
+            leaves,
+            vela_silent: None,
+        })
     }
 
     #[test]
@@ -342,7 +364,7 @@ mod tests {
         let mut seen = leaf("Deployment", "web", Health::Healthy);
         assert!(judged(Answer::Running, std::slice::from_ref(&seen)).is_empty());
         assert_eq!(judged(Answer::Running, &[])[0].object, "Deployment n/web");
-        seen.revision = Some("web-v1".into());
+        observed.revision = Some("web-v1".into());
         assert_eq!(judged(Answer::Running, &[seen])[0].reason, Reason::RolloutInProgress);
     }
 
@@ -370,9 +392,9 @@ mod tests {
     #[test]
     fn only_what_trying_again_cannot_mend_is_terminal() {
         let told = |message: &str| judged(Answer::Failed(message.into()), &[]).remove(0);
-        assert!(told("roles \"x\" is forbidden: no").terminal);
+        assert!(told("roles \"x\" is forbidden: no").is_terminal());
         let passing = told("failed calling webhook \"x\": connection refused");
-        assert_eq!((passing.terminal, passing.code), (false, Some(Code::Kn503)));
+        assert_eq!((passing.is_terminal(), passing.code), (false, Some(Code::Kn503)));
         assert_eq!(told("incomplete value string").reason, Reason::RolloutFailed);
     }
 }

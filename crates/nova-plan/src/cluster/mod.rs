@@ -1,115 +1,136 @@
-//! `NovaCluster`: which backends are there, and how they are. Pure.
+//! `NovaCluster`: which backends are there, how they are, and what the operator cannot see. Pure.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use nova_api::conditions::{Code, ConditionType, Reason};
-use nova_api::v1alpha1::{Bootstrap, Capabilities, Component, NovaCluster, NovaClusterStatus};
+use nova_api::conditions::{Code, ConditionType, MESSAGE_MAX, Reason, clip};
+use nova_api::v1alpha1::{Bootstrap, Component, NovaCluster, NovaClusterStatus};
 
-use crate::adapters::{capsule, vela};
+use crate::adapters::Backend;
+use crate::kind::Plan;
 use crate::problem::Problem;
-use crate::verdict::{Outcome, core};
+use crate::verdict::{Outcome, Stages};
 
-/// What a cluster goes through.
-pub const STAGES: crate::verdict::Stages = &[ConditionType::DependenciesMet];
-
-/// What was seen of one backend.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Backend {
-    /// Its CRD is there.
-    pub installed: bool,
+/// What was observed of one backend.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackendState {
+    /// The backend.
+    pub backend: &'static Backend,
+    /// The first of its definitions that is not there.
+    pub missing: Option<&'static str>,
     /// Why it does not answer, in its own or the API server's words.
-    pub unavailable: Option<String>,
+    pub outage: Option<String>,
     /// What should be set otherwise.
     pub advice: Option<String>,
 }
 
-/// What was seen of the cluster.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Capsule.
-    pub capsule: Backend,
-    /// Vela.
-    pub vela: Backend,
+/// A kind of object that the operator cannot list or watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlindSpot {
+    /// Name of its resource, such as `jobs.batch`.
+    pub resource: String,
+    /// Its definition is not there.
+    pub undefined: bool,
+    /// Why it cannot be listed.
+    pub message: String,
 }
 
-/// How to set Capsule up, for advice and fixes.
-pub const CAPSULE_VALUES: &str =
-    "install Capsule with the values of charts/kubenova/recommended/capsule-values.yaml";
+/// What was observed of the cluster.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Observed {
+    /// Every backend.
+    pub backends: Vec<BackendState>,
+    /// What the operator cannot see, though it should.
+    pub blind_spots: Vec<BlindSpot>,
+}
 
-/// What to do while Capsule does not answer.
-pub const START_CAPSULE: &str =
-    "start Capsule: kubectl -n capsule-system get pods; what waits for it goes on by itself";
-
-/// What to do while Vela does not answer.
-pub const START_VELA: &str =
-    "start vela-core: kubectl -n vela-system get pods; what waits for it goes on by itself";
-
-impl Seen {
+impl Observed {
     /// What keeps the cluster from being Ready.
     #[must_use]
-    pub fn outcome(&self) -> Outcome {
-        let problems: Vec<Problem> = [
-            (&self.capsule, capsule::COMPONENT, capsule::CRD, START_CAPSULE),
-            (&self.vela, vela::COMPONENT, vela::CRD, START_VELA),
-        ]
-        .into_iter()
-        .filter_map(|(backend, name, crd, start)| backend.problem(name, crd, start))
-        .collect();
-        if problems.is_empty() { Outcome::Applied } else { Outcome::Stopped(problems) }
+    pub fn problems(&self) -> Vec<Problem> {
+        let backends = self.backends.iter().filter_map(BackendState::problem);
+        backends.chain(self.blind_spots.iter().map(BlindSpot::problem)).collect()
     }
 }
 
-impl Backend {
-    fn problem(&self, name: &str, crd: &str, start: &str) -> Option<Problem> {
+impl BlindSpot {
+    fn problem(&self) -> Problem {
+        let Self { resource, undefined, message } = self;
         let stage = ConditionType::DependenciesMet;
-        if !self.installed {
-            return Some(
-                Problem::new(
-                    stage,
-                    Reason::CapabilityMissing,
-                    format!("CustomResourceDefinition {crd}"),
-                    format!("{name} is not installed"),
-                )
-                .code(Code::Kn422)
-                .fix(format!("install {name}; what waits for it goes on by itself")),
-            );
+        if *undefined {
+            let message = "it does not exist; objects of the kind are not looked after, all others are";
+            return Problem::new(
+                stage,
+                Reason::CapabilityMissing,
+                format!("CustomResourceDefinition {resource}"),
+                message,
+            )
+            .code(Code::Kn422)
+            .fix("install the definitions of charts/kubenova; this goes on by itself then");
         }
-        let words = self.unavailable.as_ref()?;
+        Problem::new(
+            stage,
+            Reason::BackendUnavailable,
+            format!("APIResource {resource}"),
+            format!("it cannot be listed, and what needs it waits: {message}"),
+        )
+        .code(Code::Kn503)
+        .fix(format!("see that the operator may list and watch {resource} (roles of charts/kubenova), and that the API server answers"))
+    }
+}
+
+impl BackendState {
+    fn problem(&self) -> Option<Problem> {
+        if let Some(crd) = self.missing {
+            return Some(self.backend.missing(crd));
+        }
+        let words = self.outage.as_ref()?;
+        let message = format!("it does not answer: {words}");
+        let stage = ConditionType::DependenciesMet;
         Some(
-            Problem::new(stage, Reason::BackendUnavailable, name, format!("it does not answer: {words}"))
+            Problem::new(stage, Reason::BackendUnavailable, self.backend.id, message)
                 .code(Code::Kn503)
-                .fix(start),
+                .fix(self.backend.start),
         )
     }
 
-    fn component(&self, name: &str) -> Component {
-        let message = match (&self.unavailable, &self.advice) {
+    fn component(&self) -> Component {
+        let message = match (&self.outage, &self.advice) {
             (Some(words), _) => Some(words.clone()),
-            (None, Some(advice)) => Some(format!("{advice}. Fix: {CAPSULE_VALUES}")),
-            (None, None) if !self.installed => Some("not installed".to_owned()),
-            (None, None) => None,
+            (None, Some(advice)) => Some(advice.clone()),
+            (None, None) => self.missing.map(|_| "not installed".to_owned()),
         };
         Component {
-            name: name.to_owned(),
+            name: self.backend.id.to_owned(),
             version: None,
-            ready: self.installed && self.unavailable.is_none(),
-            message: message.map(|m| nova_api::conditions::clip(&m, nova_api::conditions::MESSAGE_MAX)),
+            ready: self.missing.is_none() && self.outage.is_none(),
+            message: message.map(|m| clip(&m, MESSAGE_MAX)),
         }
     }
 }
 
-/// The whole status.
-#[must_use]
-pub fn status(cluster: &NovaCluster, seen: &Seen, now: Timestamp) -> NovaClusterStatus {
-    let installed = seen.capsule.installed && seen.vela.installed;
-    let available = seen.capsule.unavailable.is_none() && seen.vela.unavailable.is_none();
-    NovaClusterStatus {
-        core: core(cluster, STAGES, &seen.outcome(), now),
-        bootstrap: Some(match (installed, available) {
-            (true, true) => Bootstrap::Connected,
-            (true, false) => Bootstrap::Error,
-            (false, _) => Bootstrap::Bootstrapping,
-        }),
-        capabilities: Some(Capabilities { capsule: seen.capsule.installed, kube_vela: seen.vela.installed }),
-        components: vec![seen.capsule.component(capsule::COMPONENT), seen.vela.component(vela::COMPONENT)],
+impl Plan for NovaCluster {
+    const STAGES: Stages = &[ConditionType::DependenciesMet];
+
+    type Observed = Observed;
+
+    fn status(&self, observed: &Observed, outcome: &Outcome, now: Timestamp) -> NovaClusterStatus {
+        let installed = observed.backends.iter().all(|b| b.missing.is_none());
+        let available =
+            observed.backends.iter().all(|b| b.outage.is_none()) && observed.blind_spots.is_empty();
+        NovaClusterStatus {
+            core: self.core(outcome, now),
+            bootstrap: Some(match (installed, available) {
+                (true, true) => Bootstrap::Connected,
+                (true, false) => Bootstrap::Error,
+                (false, _) => Bootstrap::Bootstrapping,
+            }),
+            capabilities: observed
+                .backends
+                .iter()
+                .map(|b| (b.backend.capability.to_owned(), b.missing.is_none()))
+                .collect::<BTreeMap<String, bool>>(),
+            components: observed.backends.iter().map(BackendState::component).collect(),
+        }
     }
 }

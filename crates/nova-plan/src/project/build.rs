@@ -1,16 +1,20 @@
 //! From a valid project to its children. Pure and infallible.
 
+use nova_api::Kind;
 use nova_api::v1alpha1::{AccessRole, DevGroupRole};
 use serde_json::Value;
 
 use super::ValidProject;
 use crate::names::{DEPLOYER, NamespaceType, role};
-use crate::namespace::{Children, Place, group, rbac_subject};
+use crate::namespace::{Children, NamespaceBuilder, group, rbac_subject};
 
-/// Builds the children; `capsule_uid` is the UID of the Capsule tenant.
+/// Apps of a project whose plan does not say how many.
+const MOST: i32 = 1000;
+
+/// Builds the children.
 #[must_use]
-pub fn build(project: &ValidProject<'_>, capsule_uid: &str) -> Children {
-    let place = Place { namespace: &project.namespace, owner: &project.owner };
+pub fn build(project: &ValidProject<'_>) -> Children {
+    let place = NamespaceBuilder { namespace: &project.namespace, owner: &project.owner };
     let tenant = project.tenant;
     let with = |wanted: AccessRole| {
         project.access.iter().filter(move |a| a.role == wanted).map(|a| rbac_subject(&a.subject()))
@@ -39,9 +43,13 @@ pub fn build(project: &ValidProject<'_>, capsule_uid: &str) -> Children {
         bindings.push(place.binding(role::PROJECT_DEV, writers));
     }
     Children {
-        namespace: place.namespace(NamespaceType::App, tenant.name.as_str(), capsule_uid),
+        namespace: place.namespace(NamespaceType::App, tenant.name.as_str()),
         manager: place.manager_binding(),
-        limits: [place.limit_range(&project.limits), place.no_critical_pods()],
+        limits: place.limit_range(&project.limits),
+        critical_pods: place.no_critical_pods(),
+        objects: Some(
+            place.objects(&[(Kind::NovaApp.plural(), tenant.max_apps_per_project.unwrap_or(MOST))]),
+        ),
         network_policies,
         accounts: vec![place.service_account(DEPLOYER)],
         bindings,

@@ -5,16 +5,28 @@ mod status;
 mod validate;
 
 pub use build::build;
-pub use status::{Seen, status};
+pub use status::Observed;
 pub(crate) use validate::too_many;
 pub use validate::{References, ValidProject, validate};
 
+use jiff::Timestamp;
 use nova_api::conditions::ConditionType;
+use nova_api::v1alpha1::{NovaProject, NovaProjectStatus};
 
-/// What a project goes through.
-pub const STAGES: crate::verdict::Stages = &[
-    ConditionType::DependenciesMet,
-    ConditionType::NamespacesReady,
-    ConditionType::AccessReady,
-    ConditionType::TenantSynced,
-];
+use crate::kind::Plan;
+use crate::verdict::{Outcome, Stages};
+
+impl Plan for NovaProject {
+    const STAGES: Stages = &[
+        ConditionType::DependenciesMet,
+        ConditionType::NamespacesReady,
+        ConditionType::AccessReady,
+        ConditionType::TenantSynced,
+    ];
+
+    type Observed = Observed;
+
+    fn status(&self, observed: &Observed, outcome: &Outcome, now: Timestamp) -> NovaProjectStatus {
+        status::status(self, observed, outcome, now)
+    }
+}

@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use nova_api::v1alpha1::{NamespaceQuota, NovaProject, NovaProjectStatus};
 
-use super::STAGES;
-use crate::verdict::{Outcome, core};
+use crate::kind::Plan as _;
+use crate::verdict::Outcome;
 
 /// What was seen around a project, whatever came of the pass.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Seen {
+pub struct Observed {
     /// Its namespace.
     pub namespace: Option<String>,
     /// Number of apps.
@@ -18,12 +18,16 @@ pub struct Seen {
 }
 
 /// The whole status.
-#[must_use]
-pub fn status(project: &NovaProject, seen: &Seen, outcome: &Outcome, now: Timestamp) -> NovaProjectStatus {
+pub(super) fn status(
+    project: &NovaProject,
+    observed: &Observed,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> NovaProjectStatus {
     NovaProjectStatus {
-        core: core(project, STAGES, outcome, now),
-        namespace: seen.namespace.clone(),
-        apps: Some(i64::try_from(seen.apps).unwrap_or(i64::MAX)),
-        quota: seen.quota.clone(),
+        core: project.core(outcome, now),
+        namespace: observed.namespace.clone(),
+        apps: Some(i64::try_from(observed.apps).unwrap_or(i64::MAX)),
+        quota: observed.quota.clone(),
     }
 }

@@ -8,6 +8,7 @@ use crate::names::ProjectName;
 use crate::namespace::ContainerLimits;
 use crate::problem::Problem;
 use crate::tenant::{ValidTenant, check_subject, refused};
+use crate::workspace;
 
 /// What a project refers to.
 #[derive(Debug, Clone, Copy)]
@@ -47,11 +48,8 @@ pub fn validate<'a>(project: &NovaProject, refs: References<'a>) -> Result<Valid
     for access in &project.spec.access {
         check_subject(&access.subject()).map_err(|why| refused(stage, &me, "spec.access", &why))?;
     }
-    let limits = refs.tenant.container_limits(project.spec.limits.as_ref());
-    let outer = refs.tenant.container_limits(None);
-    if let Some(contradiction) = limits.beyond(&outer).or_else(|| limits.contradiction()) {
-        return Err(Problem::invalid(stage, &me, contradiction).fix("change spec.limits of the project"));
-    }
+    let limits =
+        workspace::limits(&me, refs.tenant, project.spec.limits.as_ref(), project.spec.quotas.as_ref())?;
     let id = project.metadata.uid.clone().unwrap_or_default();
     Ok(ValidProject {
         namespace: refs.tenant.name.app_namespace(&name),

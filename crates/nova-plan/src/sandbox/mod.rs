@@ -5,8 +5,21 @@ mod status;
 mod validate;
 
 pub use build::build;
-pub use status::{Seen, status};
+pub use status::Observed;
 pub use validate::{References, ValidSandbox, validate};
 
-/// What a sandbox goes through: the same as a project.
-pub const STAGES: crate::verdict::Stages = crate::project::STAGES;
+use jiff::Timestamp;
+use nova_api::v1alpha1::{NovaSandbox, NovaSandboxStatus};
+
+use crate::kind::Plan;
+use crate::verdict::{Outcome, Stages};
+
+impl Plan for NovaSandbox {
+    const STAGES: Stages = <nova_api::v1alpha1::NovaProject as Plan>::STAGES;
+
+    type Observed = Observed;
+
+    fn status(&self, observed: &Observed, outcome: &Outcome, now: Timestamp) -> NovaSandboxStatus {
+        status::status(self, observed, outcome, now)
+    }
+}

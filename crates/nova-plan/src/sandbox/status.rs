@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use nova_api::v1alpha1::{NamespaceQuota, NovaSandbox, NovaSandboxStatus};
 
-use super::STAGES;
-use crate::verdict::{Outcome, core};
+use crate::kind::Plan as _;
+use crate::verdict::Outcome;
 
 /// What was seen around a sandbox, whatever came of the pass.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Seen {
+pub struct Observed {
     /// Its namespace.
     pub namespace: Option<String>,
     /// Its quota, as enforced.
@@ -16,11 +16,15 @@ pub struct Seen {
 }
 
 /// The whole status.
-#[must_use]
-pub fn status(sandbox: &NovaSandbox, seen: &Seen, outcome: &Outcome, now: Timestamp) -> NovaSandboxStatus {
+pub(super) fn status(
+    sandbox: &NovaSandbox,
+    observed: &Observed,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> NovaSandboxStatus {
     NovaSandboxStatus {
-        core: core(sandbox, STAGES, outcome, now),
-        namespace: seen.namespace.clone(),
-        quota: seen.quota.clone(),
+        core: sandbox.core(outcome, now),
+        namespace: observed.namespace.clone(),
+        quota: observed.quota.clone(),
     }
 }

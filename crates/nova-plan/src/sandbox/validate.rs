@@ -9,6 +9,7 @@ use crate::namespace::ContainerLimits;
 use crate::problem::Problem;
 use crate::project::too_many;
 use crate::tenant::ValidTenant;
+use crate::workspace;
 
 /// What a sandbox refers to.
 #[derive(Debug, Clone, Copy)]
@@ -41,11 +42,8 @@ pub fn validate<'a>(sandbox: &NovaSandbox, refs: References<'a>) -> Result<Valid
     let me = format!("NovaSandbox {}/{given}", refs.tenant.name.home());
     let name = SandboxName::parse(given).map_err(|invalid| Problem::invalid(stage, &me, invalid))?;
     too_many(&me, "sandboxes", refs.tenant.max_sandboxes, refs.older)?;
-    let limits = refs.tenant.container_limits(sandbox.spec.limits.as_ref());
-    let outer = refs.tenant.container_limits(None);
-    if let Some(contradiction) = limits.beyond(&outer).or_else(|| limits.contradiction()) {
-        return Err(Problem::invalid(stage, &me, contradiction).fix("change spec.limits of the sandbox"));
-    }
+    let limits =
+        workspace::limits(&me, refs.tenant, sandbox.spec.limits.as_ref(), sandbox.spec.quotas.as_ref())?;
     Ok(ValidSandbox {
         namespace: refs.tenant.name.sandbox_namespace(&name),
         name,

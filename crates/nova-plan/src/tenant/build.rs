@@ -1,25 +1,32 @@
 //! From a valid tenant to its children. Pure and infallible.
 
+use nova_api::Kind;
+use nova_api::conditions::ConditionType;
 use nova_api::v1alpha1::{Subject, SubjectKind};
 use serde_json::{Value, json};
 
 use super::ValidTenant;
 use crate::adapters::capsule::{self as adapter, Allowed, IngressOptions, Permissions, TenantSpec};
-use crate::child::{Child, ChildKind, ChildRef};
+use crate::child::{Child, ChildRef};
 use crate::division::Hard;
 use crate::names::{GITOPS, NamespaceType, role};
-use crate::namespace::{Place, group, rbac_subject, service_account};
+use crate::namespace::{NamespaceBuilder, await_quota, group, rbac_subject, service_account};
 use crate::quantity::Amount;
+use crate::step::{self, Step, apply_all};
 
-/// Children of a tenant, in the order in which they are applied.
+/// Children of a tenant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Children {
+    /// The Capsule Tenant.
+    pub capsule: Child,
     /// Home namespace.
     pub home: Child,
     /// The operator's own rights there.
     pub manager: Child,
     /// Nothing runs in the home namespace.
     pub quota: Child,
+    /// How many projects and sandboxes there may be.
+    pub objects: Child,
     /// Closed network.
     pub network_policies: Vec<Child>,
     /// Identity of the tenant's GitOps tool.
@@ -28,15 +35,30 @@ pub struct Children {
     pub bindings: Vec<Child>,
 }
 
+impl step::Children for Children {
+    /// What limits the home namespace comes before the first person may enter it.
+    fn steps(self) -> Vec<Step> {
+        let Self { capsule, home, manager, quota, objects, network_policies, gitops, bindings } = self;
+        let at = quota.at.clone();
+        let stage = ConditionType::NamespacesReady;
+        let mut steps: Vec<Step> = apply_all(ConditionType::TenantSynced, [capsule]).collect();
+        steps.extend(apply_all(stage, [home, manager, quota, objects]));
+        steps.extend(apply_all(stage, network_policies));
+        steps.push(await_quota(at));
+        steps.extend(apply_all(ConditionType::AccessReady, [gitops]));
+        steps.extend(apply_all(ConditionType::AccessReady, bindings));
+        steps
+    }
+}
+
 /// Where the Capsule tenant is.
 #[must_use]
 pub fn capsule_ref(tenant: &str) -> ChildRef {
-    ChildRef { kind: ChildKind::CapsuleTenant, namespace: String::new(), name: tenant.to_owned() }
+    adapter::tenant_ref(tenant)
 }
 
 /// The Capsule tenant, protected; the last step of a deletion takes the protection off.
-#[must_use]
-pub fn capsule(tenant: &ValidTenant) -> Child {
+fn capsule(tenant: &ValidTenant) -> Child {
     let allowed = |classes: &[String]| (!classes.is_empty()).then(|| Allowed { allowed: classes.to_vec() });
     let spec = TenantSpec {
         owners: tenant.owners.iter().map(capsule_owner).collect(),
@@ -69,19 +91,27 @@ impl ValidTenant {
     }
 }
 
-/// Builds everything but the Capsule tenant, whose UID the home namespace needs.
+/// Projects, and sandboxes, of a tenant whose plan does not say how many.
+const MOST: i32 = 200;
+
+/// Builds the children.
 #[must_use]
-pub fn build(tenant: &ValidTenant, capsule_uid: &str) -> Children {
+pub fn build(tenant: &ValidTenant) -> Children {
     let home = tenant.name.home();
-    let place = Place { namespace: &home, owner: &tenant.owner };
+    let place = NamespaceBuilder { namespace: &home, owner: &tenant.owner };
     let nothing: Hard = ["pods", "persistentvolumeclaims", "services"]
         .into_iter()
         .map(|key| (key.to_owned(), Amount::ZERO))
         .collect();
     Children {
-        home: place.namespace(NamespaceType::Home, tenant.name.as_str(), capsule_uid),
+        capsule: capsule(tenant),
+        home: place.namespace(NamespaceType::Home, tenant.name.as_str()),
         manager: place.manager_binding(),
         quota: place.quota(&nothing),
+        objects: place.objects(&[
+            (Kind::NovaProject.plural(), tenant.max_projects.unwrap_or(MOST)),
+            (Kind::NovaSandbox.plural(), tenant.max_sandboxes.unwrap_or(MOST)),
+        ]),
         network_policies: place.network_policies(nova_api::v1alpha1::Isolation::DefaultDeny),
         gitops: place.service_account(GITOPS),
         bindings: vec![

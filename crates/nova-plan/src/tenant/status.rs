@@ -4,16 +4,19 @@ use jiff::Timestamp;
 use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
 use nova_api::v1alpha1::{NovaTenant, NovaTenantStatus, TenantQuota};
 
-use super::STAGES;
+use super::ValidTenant;
+use crate::adapters::capsule::{self, Answer};
 use crate::division::{Division, Hard, Member, Shortfall, sum};
+use crate::kind::Plan as _;
 use crate::names::TenantName;
 use crate::namespace::shown;
 use crate::problem::Problem;
-use crate::verdict::{Outcome, core, mark};
+use crate::verdict::{Outcome, mark};
+use crate::workspace::capsule_says;
 
 /// What was seen around a tenant, whatever came of the pass.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Seen {
+pub struct Observed {
     /// Name of the plan in force.
     pub plan: Option<String>,
     /// Number of projects.
@@ -31,11 +34,15 @@ pub struct Seen {
 }
 
 /// The whole status.
-#[must_use]
-pub fn status(tenant: &NovaTenant, seen: &Seen, outcome: &Outcome, now: Timestamp) -> NovaTenantStatus {
+pub(super) fn status(
+    tenant: &NovaTenant,
+    observed: &Observed,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> NovaTenantStatus {
     let count = |n: usize| Some(i64::try_from(n).unwrap_or(i64::MAX));
     let name = tenant.metadata.name.as_deref().unwrap_or_default();
-    let mut core = core(tenant, STAGES, outcome, now);
+    let mut core = tenant.core(outcome, now);
     if tenant.spec.suspended {
         let before = tenant.status.as_ref().map(|s| &s.core);
         let message = "spec.suspended is true: what runs goes on, nothing new is made in its namespaces";
@@ -43,27 +50,59 @@ pub fn status(tenant: &NovaTenant, seen: &Seen, outcome: &Outcome, now: Timestam
     }
     NovaTenantStatus {
         core,
-        plan: seen.plan.clone(),
-        projects: count(seen.projects),
-        sandboxes: count(seen.sandboxes),
-        apps: count(seen.apps),
-        quota: quota(seen),
+        plan: observed.plan.clone(),
+        projects: count(observed.projects),
+        sandboxes: count(observed.sandboxes),
+        apps: count(observed.apps),
+        quota: quota(observed),
         home_namespace: TenantName::parse(name).ok().map(|n| n.home()),
     }
 }
 
-fn quota(seen: &Seen) -> Option<TenantQuota> {
-    if seen.total.is_empty() {
+/// What Capsule says of a tenant and of its home namespace, given by UID and time of creation. `outage` says why it
+/// does not answer to what this tenant needs.
+#[must_use]
+pub fn capsule_problem(
+    tenant: &ValidTenant,
+    capsule: Result<&capsule::Tenant, &str>,
+    (home_uid, home_created): (&str, Option<Timestamp>),
+    outage: Option<&str>,
+) -> Option<Problem> {
+    let at = capsule::tenant_ref(tenant.name.as_str());
+    if let Some(words) = outage {
+        return Some(
+            capsule_says(&at, &format!("Capsule does not answer: {words}")).fix(capsule::BACKEND.start),
+        );
+    }
+    let capsule = match capsule {
+        Ok(capsule) => capsule,
+        Err(why) => {
+            return Some(capsule_says(
+                &at,
+                &format!("its status is not what KubeNova knows of Capsule: {why}"),
+            ));
+        }
+    };
+    match (capsule.answer(), capsule.namespace(&tenant.name.home(), home_uid, home_created)) {
+        (Answer::Ready, Answer::Ready) => None,
+        (Answer::Failed(words) | Answer::Unreadable(words), _)
+        | (_, Answer::Failed(words) | Answer::Unreadable(words)) => Some(capsule_says(&at, &words)),
+        _ => Some(Problem::progress(ConditionType::TenantSynced, &at, "Capsule has not taken it in yet")),
+    }
+}
+
+fn quota(observed: &Observed) -> Option<TenantQuota> {
+    if observed.total.is_empty() {
         return None;
     }
     let within = |hard: Hard| -> Hard {
-        seen.total.keys().map(|k| (k.clone(), hard.get(k).copied().unwrap_or_default())).collect()
+        observed.total.keys().map(|k| (k.clone(), hard.get(k).copied().unwrap_or_default())).collect()
     };
-    let allocated = within(sum(&seen.allocated));
+    let allocated = within(sum(&observed.allocated));
     let free: Hard =
-        seen.total.iter().map(|(k, total)| (k.clone(), total.saturating_sub(allocated[k]))).collect();
+        observed.total.iter().map(|(k, total)| (k.clone(), total.saturating_sub(allocated[k]))).collect();
     Some(TenantQuota {
-        used: shown(&within(sum(&seen.used))),
+        used: shown(&within(sum(&observed.used))),
         allocated: shown(&allocated),
         free: shown(&free),
     })

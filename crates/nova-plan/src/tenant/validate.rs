@@ -5,9 +5,10 @@ use nova_api::v1alpha1::{Isolation, Limits, NovaCluster, NovaPlan, NovaTenant, S
 
 use crate::child::Owner;
 use crate::division::Hard;
-use crate::names::{LOCAL_CLUSTER, TenantName};
-use crate::namespace::{ContainerLimits, hard};
-use crate::problem::Problem;
+use crate::names::{LOCAL_CLUSTER, TenantName, default_dev_group_of};
+use crate::namespace::{ContainerLimits, InvalidAmount, hard};
+use crate::problem::{Problem, Retry};
+use crate::workspace::invalid_amount;
 
 /// What a tenant refers to, as it is now.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,10 +58,16 @@ pub struct ValidTenant {
 
 impl ValidTenant {
     /// Limits of a container in a namespace with limits of its own.
-    #[must_use]
-    pub fn container_limits(&self, own: Option<&Limits>) -> ContainerLimits {
+    pub fn container_limits(&self, own: Option<&Limits>) -> Result<ContainerLimits, InvalidAmount> {
         ContainerLimits::merge(self.limits.iter().map(Some).chain([own]))
     }
+}
+
+/// The developer group of a tenant: its own, or the default one.
+#[must_use]
+pub fn dev_group_of(tenant: &NovaTenant) -> String {
+    let name = tenant.metadata.name.as_deref().unwrap_or_default();
+    tenant.spec.dev_group.clone().unwrap_or_else(|| default_dev_group_of(name))
 }
 
 /// The plan a tenant is under, and whether its author named it.
@@ -100,7 +107,7 @@ pub fn validate(tenant: &NovaTenant, refs: &References<'_>) -> Result<ValidTenan
     for owner in &tenant.spec.owners {
         check_subject(owner).map_err(|why| refused(stage, &me, "spec.owners", &why))?;
     }
-    let dev_group = tenant.spec.dev_group.clone().unwrap_or_else(|| name.default_dev_group());
+    let dev_group = dev_group_of(tenant);
     if dev_group.starts_with("system:") {
         return Err(refused(
             stage,
@@ -122,11 +129,20 @@ pub fn validate(tenant: &NovaTenant, refs: &References<'_>) -> Result<ValidTenan
         .terminal());
     }
     let plan = refs.plan.map(|p| &p.spec);
-    let mut quota = hard(plan.and_then(|p| p.quotas.as_ref()));
-    quota.extend(hard(tenant.spec.quotas.as_ref()));
+    // Who wrote what does not parse has to correct it: plan or tenant.
+    let of_plan = |why: InvalidAmount| {
+        let plan = format!("NovaPlan {}", plan_name.map_or("", |(name, _)| name));
+        Problem { retry: Retry::OnChange, ..invalid_amount(stage, &plan, &why) }
+    };
+    let of_tenant = |why: InvalidAmount| invalid_amount(stage, &me, &why);
+    let mut quota = hard(plan.and_then(|p| p.quotas.as_ref())).map_err(of_plan)?;
+    quota.extend(hard(tenant.spec.quotas.as_ref()).map_err(of_tenant)?);
+    ContainerLimits::merge([plan.and_then(|p| p.limits.as_ref())]).map_err(of_plan)?;
     let limits: Vec<Limits> =
         [plan.and_then(|p| p.limits.clone()), tenant.spec.limits.clone()].into_iter().flatten().collect();
-    if let Some(contradiction) = ContainerLimits::merge(limits.iter().map(Some)).contradiction() {
+    if let Some(contradiction) =
+        ContainerLimits::merge(limits.iter().map(Some)).map_err(of_tenant)?.contradiction()
+    {
         return Err(Problem::invalid(stage, &me, contradiction)
             .fix("change spec.limits of the tenant or of its plan"));
     }

@@ -1,0 +1,111 @@
+//! How each watch is: which kinds can be seen, and why others cannot. No I/O.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nova_plan::cluster::BlindSpot;
+use tokio::time::Instant;
+
+use super::stores::StoreId;
+
+/// A watch that fails for longer is told; shorter is a restart of the API server.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone)]
+enum WatchState {
+    /// Its definition is not there.
+    Undefined,
+    /// Being listed or failing, since then; why, as far as anything was heard.
+    Blind { since: Instant, why: String },
+    /// Listed and watched.
+    Open,
+}
+
+/// The state of every watch.
+#[derive(Debug, Default)]
+pub struct WatchStates(Mutex<BTreeMap<StoreId, WatchState>>);
+
+impl WatchStates {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<StoreId, WatchState>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The definition of a kind is not there. True where that is news.
+    pub fn undefined(&self, store: StoreId) -> bool {
+        !matches!(self.lock().insert(store, WatchState::Undefined), Some(WatchState::Undefined))
+    }
+
+    /// A list begins.
+    pub fn begun(&self, store: StoreId) {
+        self.blind(store, "no list of it has ended yet");
+    }
+
+    /// A list or watch has failed.
+    pub fn failed(&self, store: StoreId, why: &str) {
+        self.blind(store, why);
+    }
+
+    fn blind(&self, store: StoreId, why: &str) {
+        let mut states = self.lock();
+        let since = match states.get(&store) {
+            Some(WatchState::Blind { since, .. }) => *since,
+            _ => Instant::now(),
+        };
+        states.insert(store, WatchState::Blind { since, why: why.to_owned() });
+    }
+
+    /// The kind is listed and watched. True where it was not.
+    pub fn open(&self, store: StoreId) -> bool {
+        !matches!(self.lock().insert(store, WatchState::Open), Some(WatchState::Open))
+    }
+
+    /// Kinds that cannot be seen though they should; a backend's that is not installed is told elsewhere.
+    #[must_use]
+    pub fn blind_spots(&self) -> Vec<BlindSpot> {
+        let states = self.lock();
+        let spot = |(store, state): (&StoreId, &WatchState)| match state {
+            WatchState::Undefined if matches!(store, StoreId::Nova(_)) => Some(BlindSpot {
+                resource: store.resource(),
+                undefined: true,
+                message: "its definition is not there".to_owned(),
+            }),
+            WatchState::Blind { since, why } if since.elapsed() >= PATIENCE => {
+                Some(BlindSpot { resource: store.resource(), undefined: false, message: why.clone() })
+            }
+            _ => None,
+        };
+        states.iter().filter_map(spot).collect()
+    }
+
+    /// Why a kind cannot be seen; none where it can, or need not.
+    #[must_use]
+    pub fn why_blind(&self, store: &StoreId) -> Option<String> {
+        match self.lock().get(store) {
+            Some(WatchState::Blind { why, .. }) => Some(why.clone()),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nova_api::Kind;
+    use nova_plan::child::NAMESPACE;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_seen_is_told_after_a_moment_and_until_it_can() {
+        let states = WatchStates::default();
+        let (namespaces, plans) = (StoreId::Child(&NAMESPACE), StoreId::Nova(Kind::NovaPlan));
+        states.begun(namespaces);
+        assert!(states.undefined(plans) && !states.undefined(plans));
+        assert_eq!(states.blind_spots().len(), 1, "{:?}", states.blind_spots());
+        tokio::time::advance(PATIENCE).await;
+        states.failed(namespaces, "forbidden");
+        let spots = states.blind_spots();
+        assert_eq!((spots.len(), spots[1].message.as_str()), (2, "forbidden"));
+        assert!(states.open(namespaces) && states.open(plans));
+        assert!(states.blind_spots().is_empty());
+    }
+}

@@ -1,0 +1,83 @@
+//! `NovaSandbox`: a namespace that developers may edit.
+
+use nova_api::Kind;
+use nova_api::v1alpha1::NovaSandbox;
+use nova_plan::adapters::capsule;
+use nova_plan::child::{LIMIT_RANGE, NAMESPACE, NETWORK_POLICY, RESOURCE_QUOTA, ROLE_BINDING};
+use nova_plan::names::{SandboxName, TenantName};
+use nova_plan::sandbox::{self, Observed, References};
+use nova_plan::tenancy;
+
+use super::wakes::{
+    BY_UNREADY, sandboxes_on_cluster, sandboxes_on_plan, sandboxes_on_tenant, unready_in, workspace_on_quota,
+    workspaces_on_capsule, workspaces_on_namespace,
+};
+use super::workspace;
+use crate::engine::cached_object::{CachedNova, Known};
+use crate::engine::cx::Cx;
+use crate::engine::interrupt::Interrupt;
+use crate::engine::key::Key;
+use crate::engine::reconcile::Controller;
+use crate::engine::relations::{Change, Relations, Wake, When, wake};
+use crate::engine::run::BY_AGE;
+use crate::engine::store::Index;
+use crate::engine::stores::Stores;
+
+const KIND: Kind = Kind::NovaSandbox;
+
+/// The namespace of a sandbox, by the names alone.
+fn namespace_of(key: &Key) -> Option<String> {
+    let tenant = TenantName::from_home(&key.namespace)?;
+    Some(tenant.sandbox_namespace(&SandboxName::parse(&key.name).ok()?))
+}
+
+fn observe(cx: &Cx<'_>, observed: &mut Observed) {
+    let Some(namespace) = namespace_of(cx.key) else { return };
+    observed.quota = workspace::quota(cx, &namespace);
+    observed.namespace = Some(namespace);
+}
+
+/// Room under the plan's number has become free.
+fn on_sandbox(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<Wake> {
+    if change.deleted() { wake(unready_in(KIND, &change.at.namespace, stores), When::Background) } else { Vec::new() }
+}
+
+impl Controller for NovaSandbox {
+    fn relations(to: &mut Relations) {
+        to.owns([&NAMESPACE, &ROLE_BINDING, &LIMIT_RANGE, &RESOURCE_QUOTA, &NETWORK_POLICY])
+            .needs(&capsule::BACKEND)
+            .on(Kind::NovaCluster, sandboxes_on_cluster)
+            .on(Kind::NovaPlan, sandboxes_on_plan)
+            .on(Kind::NovaTenant, sandboxes_on_tenant)
+            .on(KIND, on_sandbox)
+            .on_child(&NAMESPACE, |change, stores| workspaces_on_namespace(change, KIND, stores))
+            .on_child(&RESOURCE_QUOTA, |change, _| workspace_on_quota(change, KIND))
+            .on_child(&capsule::TENANT, |change, stores| workspaces_on_capsule(change, KIND, stores));
+    }
+
+    fn indexes() -> &'static [Index<CachedNova>] {
+        &[BY_AGE, BY_UNREADY]
+    }
+
+    async fn ensure(&self, cx: &Cx<'_>, observed: &mut Observed) -> Result<(), Interrupt> {
+        observe(cx, observed);
+        let tenant = tenancy::surroundings(self, cx)?;
+        let older = cx.older(workspace::enough(tenant.max_sandboxes));
+        let valid = sandbox::validate(self, References { tenant: &tenant, older })?;
+        cx.add_finalizer::<Self>().await?;
+        workspace::ensure(cx, &tenant, self.spec.quotas.as_ref(), sandbox::build(&valid)).await
+    }
+
+    async fn cleanup(
+        object: &CachedNova,
+        _: &Known<Self>,
+        cx: &Cx<'_>,
+        observed: &mut Observed,
+    ) -> Result<(), Interrupt> {
+        observe(cx, observed);
+        let Some(namespace) = namespace_of(cx.key) else { return Ok(()) };
+        let uid = object.meta().uid.as_str();
+        workspace::remove_people(cx, &namespace, uid).await?;
+        workspace::remove(cx, &namespace, uid).await
+    }
+}

@@ -1,0 +1,138 @@
+//! What others need to know of a tenant: whose a namespace is, and whether the tenant can be carried out. No I/O.
+
+use std::sync::Arc;
+
+use nova_api::NovaKind;
+use nova_api::conditions::{Code, ConditionType};
+use nova_api::v1alpha1::{NovaApp, NovaCluster, NovaPlan, NovaProject, NovaTenant};
+
+use crate::adapters::capsule;
+use crate::child::{ChildRef, NAMESPACE, Owner};
+use crate::kind::{Lookup, index};
+use crate::names::{LOCAL_CLUSTER, Managed, TenantName, home_of, parse_namespace};
+use crate::problem::Problem;
+use crate::tenant::{self, References, ValidTenant, dev_group_of, plan_in_force};
+
+const STAGE: ConditionType = ConditionType::DependenciesMet;
+
+/// What status calls an object, such as `NovaProject tn-acme/shop`.
+#[must_use]
+pub fn title<K: NovaKind>(object: &K) -> String {
+    let meta = object.meta();
+    title_of(K::KIND, meta.namespace.as_deref(), meta.name.as_deref().unwrap_or_default())
+}
+
+/// The same by kind, namespace and name.
+#[must_use]
+pub fn title_of(kind: &str, namespace: Option<&str>, name: &str) -> String {
+    match namespace.filter(|namespace| !namespace.is_empty()) {
+        Some(namespace) => format!("{kind} {namespace}/{name}"),
+        None => format!("{kind} {name}"),
+    }
+}
+
+/// Checks a tenant.
+pub fn valid(tenant: &NovaTenant, see: &impl Lookup) -> Result<ValidTenant, Problem> {
+    let cluster = see.nova::<NovaCluster>("", LOCAL_CLUSTER);
+    let plan = plan_in_force(tenant, cluster.as_deref()).and_then(|(name, _)| see.nova::<NovaPlan>("", name));
+    let name = tenant.metadata.name.as_deref().unwrap_or_default();
+    let holder = see.oldest::<NovaTenant>(index::DEV_GROUP, &dev_group_of(tenant)).filter(|holder| holder != name);
+    let refs = References {
+        plan: plan.as_deref(),
+        cluster: cluster.as_deref(),
+        dev_group_holder: holder.as_deref(),
+    };
+    tenant::validate(tenant, &refs)
+}
+
+/// The tenant in whose home namespace an object is, if the namespace is that tenant's.
+pub fn of_home(namespace: &str, me: &str, see: &impl Lookup) -> Result<Arc<NovaTenant>, Problem> {
+    let Some(name) = TenantName::from_home(namespace) else {
+        return Err(Problem::invalid(STAGE, me, format!("{namespace} is no home namespace of a tenant"))
+            .code(Code::Kn403)
+            .fix("create it in tn-<tenant>"));
+    };
+    let tenant = see.nova::<NovaTenant>("", name.as_str());
+    let home = see.child(&ChildRef::cluster(&NAMESPACE, namespace));
+    match (tenant, home) {
+        (Some(tenant), Some(home)) if home.owner_uid == tenant.metadata.uid => {
+            if tenant.metadata.deletion_timestamp.is_some() {
+                return Err(Problem::missing(STAGE, title(tenant.as_ref()), "it is being deleted"));
+            }
+            Ok(tenant)
+        }
+        _ => Err(Problem::missing(
+            STAGE,
+            format!("NovaTenant {name}"),
+            format!("it does not exist, or {namespace} is not its home namespace yet"),
+        )
+        .fix(format!("create NovaTenant {name}; this goes on by itself then"))),
+    }
+}
+
+/// The tenant in whose home namespace a project or sandbox is, once namespaces can be made in it.
+pub fn surroundings<K: NovaKind>(workspace: &K, see: &impl Lookup) -> Result<ValidTenant, Problem> {
+    let namespace = workspace.meta().namespace.as_deref().unwrap_or_default();
+    let nova = of_home(namespace, &title(workspace), see)?;
+    let waits = |message: String| Problem::missing(STAGE, title(nova.as_ref()), message);
+    let tenant = valid(&nova, see).map_err(|problem| {
+        waits(format!("it is not ready: {}: {}", problem.object, problem.message))
+            .fix(problem.fix.clone())
+            .class(problem.class)
+    })?;
+    if !see.installed(capsule::CRD) {
+        return Err(capsule::BACKEND.missing(capsule::CRD));
+    }
+    let capsule = see.child(&tenant::capsule_ref(tenant.name.as_str()));
+    let ours = |c: &crate::kind::ChildFacts| {
+        c.owner_uid.as_deref() == Some(tenant.owner.uid.as_str()) && !c.deleting
+    };
+    if capsule.as_ref().is_some_and(ours) {
+        Ok(tenant)
+    } else {
+        Err(waits("its Capsule Tenant is not there yet".to_owned()))
+    }
+}
+
+/// What an app takes over from the project in whose namespace it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Project {
+    /// Owner labels.
+    pub owner: Owner,
+    /// Most apps in the project.
+    pub max_apps: Option<i32>,
+}
+
+/// The project in whose namespace an app is.
+pub fn project_of(app: &NovaApp, see: &impl Lookup) -> Result<Project, Problem> {
+    let me = title(app);
+    let namespace = app.metadata.namespace.as_deref().unwrap_or_default();
+    let Some((tenant, Managed::App(name))) = parse_namespace(namespace) else {
+        return Err(Problem::invalid(STAGE, me, format!("{namespace} is no namespace of a project"))
+            .code(Code::Kn403)
+            .fix("create the app in tn-<tenant>-app-<project>"));
+    };
+    let home = home_of(tenant);
+    let what = format!("NovaProject {home}/{name}");
+    let waits = |message: &str| {
+        Problem::missing(STAGE, &what, message).fix(format!("create {what}, or wait until it is ready"))
+    };
+    let project = see.nova::<NovaProject>(&home, name).ok_or_else(|| waits("it does not exist"))?;
+    if project.metadata.deletion_timestamp.is_some() {
+        return Err(waits("it is being deleted"));
+    }
+    let place = see.child(&ChildRef::cluster(&NAMESPACE, namespace));
+    if place.is_none_or(|place| place.owner_uid != project.metadata.uid) {
+        return Err(waits("it has no namespace yet"));
+    }
+    let nova = of_home(&home, &me, see)?;
+    let valid = valid(&nova, see).map_err(|p| waits(&format!("its tenant is not ready: {}", p.message)))?;
+    let owner = Owner {
+        uid: String::new(),
+        project: Some(name.to_owned()),
+        project_id: project.metadata.uid.clone(),
+        app_id: None,
+        ..valid.owner
+    };
+    Ok(Project { owner, max_apps: valid.max_apps_per_project })
+}
