@@ -1,10 +1,16 @@
 //! References to people and objects, and the choices that several kinds share. No I/O.
 
 use kube::KubeSchema;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
+mod free_form;
+mod json_text;
+
+pub use self::{
+    free_form::FreeForm,
+    json_text::{DEEPEST, JsonText, RESERVED_KEY},
+};
 use crate::rules;
 
 /// Kind of a subject.
@@ -132,43 +138,6 @@ pub struct SecretKeyRef {
     /// Key in the Secret's data.
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
-}
-
-/// An object of any shape: what stands in it is for another program to judge.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct FreeForm(pub Map<String, Value>);
-
-impl FreeForm {
-    /// Whether there is nothing in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl From<Map<String, Value>> for FreeForm {
-    fn from(map: Map<String, Value>) -> Self {
-        Self(map)
-    }
-}
-
-impl JsonSchema for FreeForm {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "FreeForm".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "object",
-            "maxProperties": 256,
-            "x-kubernetes-preserve-unknown-fields": true,
-        })
-    }
 }
 
 /// Whether a value is the default one, for leaving it out of what is written.
