@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use nova_api::v1alpha1::{JsonText, RESERVED_KEY};
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -13,6 +14,9 @@ pub enum InvalidManifest {
     /// Not YAML.
     #[error("not valid YAML: {0}")]
     Parse(String),
+    /// YAML with a key that no reader of JSON gives back as it was written.
+    #[error("{0}")]
+    Reserved(String),
     /// Nothing in it.
     #[error("it holds no object")]
     Empty,
@@ -50,6 +54,12 @@ pub enum InvalidManifest {
         /// How many there are.
         count: usize,
     },
+    /// Longer than any that the definition takes.
+    #[error("it has {size} bytes, and at most {MAX_SIZE} are taken; divide it into several apps")]
+    TooLong {
+        /// Bytes as written.
+        size: usize,
+    },
     /// Its aliases make too much of it.
     #[error("with its aliases written out it has {size} bytes, and at most {MAX_SIZE} are taken")]
     TooLarge {
@@ -69,28 +79,41 @@ const MAX_OBJECTS: usize = 200;
 /// Largest manifest with its aliases written out, in bytes of JSON: what the API server still takes as one object.
 const MAX_SIZE: usize = 1024 * 1024;
 
-/// Parses the documents of a manifest that goes to `namespace`.
-pub fn objects(manifest: &str, namespace: &str) -> Result<Vec<Value>, InvalidManifest> {
+/// Reads the documents of a manifest, without making trees of them.
+pub fn read(manifest: &str) -> Result<Vec<JsonText>, InvalidManifest> {
+    if manifest.len() > MAX_SIZE {
+        return Err(InvalidManifest::TooLong { size: manifest.len() });
+    }
     // An alias is a copy of what may be large: a text within the bounds of the definition can stand for gigabytes.
     let options = serde_yaml::options! {
         budget: serde_yaml::budget! { max_total_scalar_bytes: MAX_SIZE, max_nodes: 50_000, max_aliases: 1_000 },
     };
-    let mut documents: Vec<Value> = serde_yaml::from_multiple_with_options(manifest, options)
-        .map_err(|e| InvalidManifest::Parse(first_line(&e.to_string())))?;
+    let documents: Vec<JsonText> =
+        serde_yaml::from_multiple_with_options(manifest, options).map_err(|error| {
+            let told = first_line(&error.to_string());
+            let reserved = told.contains(RESERVED_KEY);
+            if reserved { InvalidManifest::Reserved(told) } else { InvalidManifest::Parse(told) }
+        })?;
     if documents.len() > MAX_OBJECTS {
         return Err(InvalidManifest::TooMany { count: documents.len() });
     }
-    let size = documents.iter().map(|d| d.to_string().len()).sum();
+    let size = documents.iter().map(|d| d.text().len()).sum();
     if size > MAX_SIZE {
         return Err(InvalidManifest::TooLarge { size });
     }
-    documents.iter_mut().for_each(whole_numbers);
+    Ok(documents)
+}
+
+/// The objects of documents that go to `namespace`.
+pub fn objects(documents: &[JsonText], namespace: &str) -> Result<Vec<Value>, InvalidManifest> {
     let mut seen = BTreeSet::new();
     let mut objects = Vec::new();
-    for (index, document) in documents.into_iter().enumerate() {
+    for (index, document) in documents.iter().enumerate() {
+        let mut document = document.to_value();
         if document.is_null() {
             continue;
         }
+        whole_numbers(&mut document);
         let field = |pointer: &str, field: &'static str| {
             let text = document.pointer(pointer).and_then(Value::as_str).filter(|t| !t.is_empty());
             text.map(str::to_owned).ok_or(InvalidManifest::Incomplete { index: index + 1, field })
@@ -178,14 +201,18 @@ fn first_line(message: &str) -> String {
 mod tests {
     use super::*;
 
+    fn objects(manifest: &str) -> Result<Vec<Value>, InvalidManifest> {
+        super::objects(&read(manifest)?, "tn-a-app-b")
+    }
+
     fn refused(manifest: &str) -> String {
-        objects(manifest, "tn-a-app-b").unwrap_err().to_string()
+        objects(manifest).unwrap_err().to_string()
     }
 
     #[test]
     fn documents_are_taken_one_by_one() {
         let manifest = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: '1'}\n---\n\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b, namespace: tn-a-app-b}\n";
-        let objects = objects(manifest, "tn-a-app-b").unwrap();
+        let objects = objects(manifest).unwrap();
         assert_eq!(objects.len(), 2);
         assert_eq!(objects[0]["data"]["x"], "1");
     }
@@ -194,7 +221,7 @@ mod tests {
     fn whole_numbers_are_written_as_the_api_server_gives_them_back() {
         let manifest =
             "apiVersion: v1\nkind: X\nmetadata: {name: a}\nspec: {replicas: 2.0, many: [1e3, 0.5]}";
-        let objects = objects(manifest, "tn-a-app-b").unwrap();
+        let objects = objects(manifest).unwrap();
         assert_eq!(objects[0]["spec"], json!({"replicas": 2, "many": [1000, 0.5]}));
     }
 
@@ -212,6 +239,52 @@ mod tests {
             "{}",
             refused(&bomb)
         );
+    }
+
+    #[test]
+    fn a_long_text_is_refused_by_its_length() {
+        let long = format!("# {}", "x".repeat(MAX_SIZE));
+        assert!(
+            refused(&long).starts_with("it has 1048578 bytes, and at most 1048576"),
+            "{}",
+            refused(&long)
+        );
+    }
+
+    #[test]
+    fn the_keys_of_serde_json_are_refused_wherever_they_stand() {
+        let magic = "$serde_json::private::RawValue";
+        let head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+        for body in [
+            format!("data: {{{magic}: '{{}}'}}"),
+            format!("data: {{a: [{{b: {{'{magic}': '{{}}', c: 1}}}}]}}"),
+            format!("{magic}: '[]'"),
+            r#"data: {"\x24serde_json::private::RawValue": "{}"}"#.to_owned(),
+        ] {
+            for text in
+                [format!("{head}{body}"), format!("{body}\n{head}"), format!("{head}---\n{head}{body}")]
+            {
+                let refused = refused(&text);
+                assert!(refused.contains("a key begins with \"$serde_json::private\""), "{text}: {refused}");
+                assert!(!refused.contains("not valid YAML"), "{refused}");
+            }
+        }
+        assert!(objects(&format!("{head}data: {{a: '{magic}'}}")).is_ok(), "as a value it means nothing");
+    }
+
+    #[test]
+    fn what_lies_deeper_than_anything_can_read_is_refused() {
+        for depth in [100, 50_000] {
+            let deep = format!("a: {}{}", "[".repeat(depth), "]".repeat(depth));
+            assert!(refused(&deep).starts_with("not valid YAML"), "{}", refused(&deep));
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_told_as_such() {
+        for document in ["hello", "[1]", "7"] {
+            assert_eq!(refused(document), "document 1 has no apiVersion", "{document}");
+        }
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! `NovaApp`: one Vela Application, and whether what it runs is healthy. Pure.
 
+mod bounds;
 mod build;
 mod manifest;
+mod source;
 mod status;
 mod validate;
 
 pub use build::{Children, Published, application_ref, build};
-pub use status::{Leaf, Observed, Watched, delivery_problems, worth_another_try};
+pub use source::needed_definition;
+pub use status::{Leaf, Observed, Watched, delivery_problems, in_turn, worth_another_try};
 pub use validate::{References, ValidApp, validate};
 
 use jiff::Timestamp;

@@ -1,16 +1,16 @@
 //! From a `NovaApp` and its surroundings to an app that can be built. Pure.
 
 use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
-use nova_api::v1alpha1::{ContainerImage, NovaApp, SourceKind, Trait};
-use serde_json::{Map, Value, json};
+use nova_api::v1alpha1::{NovaApp, SourceKind, Trait};
+use serde_json::Value;
 
-use super::manifest;
+use super::bounds::{Extent, check_lists};
+use super::source::{self, Delivery, Target};
 use crate::adapters::vela;
-use crate::child::{Owner, short_hash};
+use crate::child::Owner;
 use crate::names::AppName;
 use crate::problem::Problem;
 use crate::project::too_many;
-use crate::quantity::Amount;
 
 /// What surrounds an app.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +23,7 @@ pub struct References<'a> {
     pub older: usize,
     /// An older app of the namespace with the same component name.
     pub component_holder: Option<&'a str>,
-    /// True when a component definition of this name exists; asked for `velaTemplate` only.
+    /// True when the definition that [`needed_definition`](super::needed_definition) names exists.
     pub definition_exists: bool,
 }
 
@@ -43,13 +43,6 @@ pub struct ValidApp {
     /// The component as Vela takes it.
     pub component: vela::Component,
 }
-
-/// Component types that reach beyond what an app may do, or have a source kind of their own.
-const REFUSED_TEMPLATES: [(&str, &str); 3] = [
-    ("ref-objects", "it makes the platform fetch URLs and copy objects; use kubeManifest"),
-    ("k8s-objects", "use the source kind kubeManifest, which checks the objects"),
-    ("raw", "use the source kind kubeManifest, which checks the object"),
-];
 
 /// Checks an app.
 pub fn validate(app: &NovaApp, refs: &References<'_>) -> Result<ValidApp, Problem> {
@@ -74,9 +67,18 @@ pub fn validate(app: &NovaApp, refs: &References<'_>) -> Result<ValidApp, Proble
         .fix(format!("delete {me} and create it with another spec.component"))
         .terminal());
     }
-    let (kind, properties, version) = source(app, &me, namespace, refs.definition_exists)?;
-    let traits: Vec<vela::Trait> = app.spec.traits.iter().map(vela_trait).collect();
-    bounded(&me, std::iter::once(&properties).chain(traits.iter().map(|t| &t.properties)))?;
+    let absent = || Problem::invalid(stage, &me, format!("spec.source.{} is not set", app.spec.source.kind));
+    let source = source::chosen(&app.spec.source).ok_or_else(absent)?;
+    // Before anything is made of what the author wrote, and once more when it is known what becomes of it.
+    let traits = written(app, &me)?;
+    let forms = source.free_form();
+    forms.map(|(_, form)| Extent::of_form(form)).unwrap_or_default().and(traits).check(&me)?;
+    forms.map_or(Ok(()), |(field, form)| check_lists(&me, field, form))?;
+    let definition_exists = refs.definition_exists;
+    let Delivery { component: r#type, properties, version } =
+        source.deliver(&Target { me: &me, app: given, namespace, definition_exists })?;
+    Extent::of_value(&properties).and(traits).check(&me)?;
+    let traits = app.spec.traits.iter().map(vela_trait).collect();
     let uid = app.metadata.uid.clone().unwrap_or_default();
     Ok(ValidApp {
         name,
@@ -84,53 +86,25 @@ pub fn validate(app: &NovaApp, refs: &References<'_>) -> Result<ValidApp, Proble
         owner: Owner { uid: uid.clone(), app_id: Some(uid), ..refs.project.clone() },
         source: app.spec.source.kind,
         version,
-        component: vela::Component { name: component.to_owned(), r#type: kind, properties, traits },
+        component: vela::Component { name: component.to_owned(), r#type, properties, traits },
     })
 }
 
-/// Most values in an app, and how deep they may lie in each other. `KubeVela` needs a hundred times the memory of
-/// what it renders, and readers of JSON give up at a depth of 128: without a bound one app would be everybody's trouble.
-const MAX_VALUES: usize = 5000;
-const MAX_DEPTH: usize = 50;
-
-fn bounded<'a>(me: &str, parts: impl Iterator<Item = &'a Value>) -> Result<(), Problem> {
-    let (values, depth) =
-        parts.map(extent).fold((0, 0), |(values, depth), part| (values + part.0, depth.max(part.1)));
-    let refuse = |what: String, fix: &str| {
-        Err(Problem::invalid(
-            ConditionType::DependenciesMet,
-            me,
-            format!("spec.source and spec.traits {what}"),
-        )
-        .fix(fix))
-    };
-    if depth > MAX_DEPTH {
-        return refuse(format!("are nested deeper than {MAX_DEPTH} levels"), "make it flatter");
+/// Extent of the traits as they are written, if none holds a list that is too long.
+fn written(app: &NovaApp, me: &str) -> Result<Extent, Problem> {
+    for (index, given) in app.spec.traits.iter().enumerate() {
+        check_lists(me, &format!("spec.traits[{index}].properties"), &given.properties)?;
     }
-    if values > MAX_VALUES {
-        return refuse(
-            format!("hold {values} values, and at most {MAX_VALUES} are taken"),
-            "divide it into several apps",
-        );
-    }
-    Ok(())
-}
-
-/// How many values there are in a value, itself included, and how deep they lie.
-fn extent(value: &Value) -> (usize, usize) {
-    let inside = |parts: &mut dyn Iterator<Item = &Value>| {
-        parts.map(extent).fold((1, 1), |(values, depth), part| (values + part.0, depth.max(part.1 + 1)))
-    };
-    match value {
-        Value::Array(items) => inside(&mut items.iter()),
-        Value::Object(fields) => inside(&mut fields.values()),
-        _ => (1, 1),
-    }
+    Ok(app
+        .spec
+        .traits
+        .iter()
+        .map(|given| Extent::of_form(&given.properties))
+        .fold(Extent::default(), Extent::and))
 }
 
 fn vela_trait(given: &Trait) -> vela::Trait {
-    let properties =
-        if given.properties.is_empty() { Value::Null } else { Value::Object(given.properties.0.clone()) };
+    let properties = if given.properties.is_empty() { Value::Null } else { given.properties.to_value() };
     vela::Trait { r#type: given.type_.clone(), properties }
 }
 
@@ -151,129 +125,101 @@ fn echo(me: &str, field: &str, said: Option<&str>, is: Option<&str>) -> Result<(
     }
 }
 
-/// Component type, properties and version of a source.
-fn source(
-    app: &NovaApp,
-    me: &str,
-    namespace: &str,
-    definition_exists: bool,
-) -> Result<(String, Value, String), Problem> {
-    let stage = ConditionType::DependenciesMet;
-    let source = &app.spec.source;
-    let absent = || Problem::invalid(stage, me, format!("spec.source.{} is not set", source.kind));
-    match source.kind {
-        SourceKind::ContainerImage => {
-            let image = source.container_image.as_ref().ok_or_else(absent)?;
-            let version = image.tag.clone().or_else(|| image.digest.clone()).ok_or_else(|| {
-                Problem::invalid(stage, me, "spec.source.containerImage has neither tag nor digest")
-            })?;
-            Ok(("webservice".to_owned(), webservice(image, me)?, version))
-        }
-        SourceKind::VelaTemplate => {
-            let template = source.vela_template.as_ref().ok_or_else(absent)?;
-            if let Some((_, why)) = REFUSED_TEMPLATES.iter().find(|(name, _)| *name == template.template) {
-                let what =
-                    format!("spec.source.velaTemplate.template {:?} is not allowed", template.template);
-                return Err(Problem::invalid(stage, me, what).fix(why));
-            }
-            if !definition_exists {
-                let object =
-                    format!("ComponentDefinition {}/{}", vela::DEFINITIONS_NAMESPACE, template.template);
-                return Err(Problem::missing(stage, object, "no such Vela template").class(BlockerClass::User).fix(
-                    format!(
-                        "set spec.source.velaTemplate.template of {me} to one that exists, such as webservice, worker or cron-task, or have the platform team install it (they see all with kubectl -n {} get componentdefinitions)",
-                        vela::DEFINITIONS_NAMESPACE
-                    ),
-                ));
-            }
-            let properties = Value::Object(template.parameters.0.clone());
-            Ok((template.template.clone(), properties, template.template.clone()))
-        }
-        SourceKind::KubeManifest => {
-            let manifest = source.kube_manifest.as_ref().ok_or_else(absent)?;
-            let mut objects = manifest::objects(&manifest.manifest, namespace).map_err(|invalid| {
-                Problem::invalid(stage, me, format!("spec.source.kubeManifest.manifest: {invalid}"))
-                    .fix("correct the manifest")
-            })?;
-            manifest::label_pods(&mut objects, app.metadata.name.as_deref().unwrap_or_default());
-            let version = format!("sha256:{}", &short_hash(&json!(manifest.manifest))[..12]);
-            Ok(("k8s-objects".to_owned(), json!({ "objects": objects }), version))
-        }
-        SourceKind::HelmHttp | SourceKind::HelmOci | SourceKind::GitRepo => Err(Problem::new(
-            stage,
-            Reason::CapabilityMissing,
-            me,
-            format!("source kind {} is not delivered by this version of KubeNova", source.kind),
-        )
-        .code(Code::Kn422)
-        .class(BlockerClass::User)
-        .fix(format!("set spec.source of {me} to containerImage, velaTemplate or kubeManifest"))),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
 
-/// Properties of Vela's `webservice`, every default written out where Vela would add one to the spec.
-fn webservice(image: &ContainerImage, me: &str) -> Result<Value, Problem> {
-    let reference = match (&image.tag, &image.digest) {
-        (_, Some(digest)) => format!("{}@{digest}", image.image),
-        (Some(tag), None) => format!("{}:{tag}", image.image),
-        (None, None) => image.image.clone(),
-    };
-    let mut properties = Map::from_iter([("image".to_owned(), json!(reference))]);
-    if let Some(secret) = &image.credentials_secret_ref {
-        properties.insert("imagePullSecrets".to_owned(), json!([secret.name]));
+    fn app(source: Value, traits: Value) -> NovaApp {
+        serde_json::from_value(json!({
+            "apiVersion": "kubenova.io/v1alpha1", "kind": "NovaApp",
+            "metadata": {"name": "web", "namespace": "tn-a-app-b", "uid": "u"},
+            "spec": {"source": source, "traits": traits},
+        }))
+        .unwrap()
     }
-    if !image.ports.is_empty() {
-        let ports: Vec<Value> = image
-            .ports
-            .iter()
-            .map(|p| json!({"port": p.port, "protocol": p.protocol.as_str(), "expose": p.expose}))
-            .collect();
-        properties.insert("ports".to_owned(), json!(ports));
-    }
-    if !image.env.is_empty() {
-        let env: Vec<Value> = image
-            .env
-            .iter()
-            .map(|e| match &e.secret_key_ref {
-                Some(secret) => {
-                    json!({"name": e.name, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": secret.key}}})
-                }
-                None => json!({"name": e.name, "value": e.value.clone().unwrap_or_default()}),
-            })
-            .collect();
-        properties.insert("env".to_owned(), json!(env));
-    }
-    if let Some(resources) = &image.resources {
-        resource_properties(resources, me, &mut properties)?;
-    }
-    Ok(Value::Object(properties))
-}
 
-fn resource_properties(
-    resources: &nova_api::v1alpha1::Resources,
-    me: &str,
-    properties: &mut Map<String, Value>,
-) -> Result<(), Problem> {
-    let mut limit = Map::new();
-    for (key, pick) in [("cpu", 0), ("memory", 1)] {
-        let amount = |amounts: Option<&nova_api::v1alpha1::ResourceAmounts>| {
-            let quantity = amounts.and_then(|a| if pick == 0 { a.cpu.as_ref() } else { a.memory.as_ref() });
-            quantity.map(|q| Amount::parse(&q.0)).transpose().map_err(|invalid| {
-                let field = format!("spec.source.containerImage.resources {key}: {invalid}");
-                Problem::invalid(ConditionType::DependenciesMet, me, field)
-            })
+    fn validated(source: Value, traits: Value) -> Result<ValidApp, Problem> {
+        let project = Owner { tenant: Some("a".into()), project: Some("b".into()), ..Owner::default() };
+        let component_holder = None;
+        let refs = References {
+            project: &project,
+            max_apps: None,
+            older: 0,
+            component_holder,
+            definition_exists: true,
         };
-        let (request, most) = (amount(resources.requests.as_ref())?, amount(resources.limits.as_ref())?);
-        // Vela takes a lone request for the limit as well, and ignores a lone limit.
-        if let Some(request) = request.or(most) {
-            properties.insert(key.to_owned(), json!(request.to_string()));
+        validate(&app(source, traits), &refs)
+    }
+
+    fn template(parameters: Value) -> Value {
+        json!({"kind": "velaTemplate", "velaTemplate": {"template": "worker", "parameters": parameters}})
+    }
+
+    #[test]
+    fn what_the_author_told_vela_is_handed_on_as_it_is() {
+        let parameters = json!({"image": "nginx:1", "b": [1.5, null], "a": {"c": true}});
+        let traits = json!([{"type": "scaler", "properties": {"replicas": 2}}, {"type": "pause"}]);
+        let valid = validated(template(parameters.clone()), traits).unwrap();
+        assert_eq!(valid.component.properties, parameters);
+        assert_eq!((valid.component.r#type.as_str(), valid.version.as_str()), ("worker", "worker"));
+        let traits: Vec<&Value> = valid.component.traits.iter().map(|t| &t.properties).collect();
+        assert_eq!(traits, [&json!({"replicas": 2}), &Value::Null]);
+    }
+
+    #[test]
+    fn values_of_source_and_traits_are_counted_together() {
+        let half = |n: usize| json!({"a": (0..n).map(|i| (format!("k{i}"), i)).collect::<std::collections::BTreeMap<_, _>>()});
+        assert!(validated(template(half(2498)), json!([{"type": "x", "properties": half(2498)}])).is_ok());
+        let refused =
+            validated(template(half(2498)), json!([{"type": "x", "properties": half(2499)}])).unwrap_err();
+        assert!(refused.message.contains("hold 5001 values, and at most 5000 are taken"), "{refused:?}");
+    }
+
+    #[test]
+    fn deep_values_are_refused_wherever_they_stand() {
+        let deep = |n: usize| (1..n).fold(json!({}), |inner, _| json!({"a": inner}));
+        assert!(validated(template(deep(50)), json!([{"type": "x", "properties": deep(50)}])).is_ok());
+        for (source, properties) in [(51, 1), (1, 51)] {
+            let traits = json!([{"type": "x", "properties": deep(properties)}]);
+            let refused = validated(template(deep(source)), traits).unwrap_err();
+            assert!(refused.message.contains("nested deeper than 50 levels"), "{refused:?}");
         }
-        if let Some(most) = most {
-            limit.insert(key.to_owned(), json!(most.to_string()));
+        let nested = format!("{}0{}", "[".repeat(48), "]".repeat(48));
+        let manifest = format!("apiVersion: v1\nkind: X\nmetadata: {{name: a}}\nspec: {nested}");
+        let manifest = json!({"kind": "kubeManifest", "kubeManifest": {"manifest": manifest}});
+        let refused = validated(manifest, json!([])).unwrap_err();
+        assert!(refused.message.contains("nested deeper than 50 levels"), "{refused:?}");
+    }
+
+    #[test]
+    fn long_lists_are_refused_by_name_and_number() {
+        let volumes = |n: usize| json!({"image": "a", "volumes": vec![json!({"name": "v"}); n]});
+        assert!(validated(template(volumes(128)), json!([])).is_ok());
+        let refused = validated(template(volumes(800)), json!([])).unwrap_err();
+        let told = "spec.source.velaTemplate.parameters holds a list of 800 items, and at most 128 are taken";
+        assert!(refused.message.contains(told), "{refused:?}");
+        assert!(refused.terminal && !refused.fix.is_empty(), "{refused:?}");
+        let traits = json!([{"type": "x"}, {"type": "y", "properties": volumes(129)}]);
+        let refused = validated(template(json!({})), traits).unwrap_err();
+        assert!(refused.message.contains("spec.traits[1].properties holds a list of 129"), "{refused:?}");
+    }
+
+    #[test]
+    fn a_manifest_with_too_many_values_is_refused_before_its_objects_are_made() {
+        let manifest =
+            format!("apiVersion: v1\nkind: X\nmetadata: {{name: a}}\nspec: [{}]", "0, ".repeat(5000));
+        let refused =
+            validated(json!({"kind": "kubeManifest", "kubeManifest": {"manifest": manifest}}), json!([]));
+        let refused = refused.unwrap_err();
+        assert!(refused.message.contains("hold 5006 values, and at most 5000 are taken"), "{refused:?}");
+    }
+
+    #[test]
+    fn a_source_that_is_not_set_is_told() {
+        for kind in SourceKind::ALL {
+            let refused = validated(json!({"kind": kind}), json!([])).unwrap_err();
+            assert_eq!(refused.message, format!("spec.source.{kind} is not set"));
         }
     }
-    if !limit.is_empty() {
-        properties.insert("limit".to_owned(), Value::Object(limit));
-    }
-    Ok(())
 }
