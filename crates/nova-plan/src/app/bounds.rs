@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::problem::Problem;
 
-/// Most values in an app, and how deep they may lie in each other. `KubeVela` needs a hundred times the memory of
-/// what it renders, and readers of JSON give up at a depth of 128: without a bound one app would be everybody's trouble.
+/// Most values in an app, and how deep they may lie in each other. `KubeVela` needs a hundred times the memory of what
+/// it renders, and readers of JSON give up at a depth of 128: without a bound one app would be everybody's trouble.
 const MAX_VALUES: u64 = 5000;
 const MAX_DEPTH: usize = 50;
 /// Most items of a list that a definition of `KubeVela`'s is told. Its own compare each volume with every other: 100 of
