@@ -126,6 +126,7 @@ fn echo(me: &str, field: &str, said: Option<&str>, is: Option<&str>) -> Result<(
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "`json!` is easier to read without references")]
 mod tests {
     use super::*;
     use serde_json::{Map, json};
