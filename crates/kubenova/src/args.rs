@@ -1,8 +1,9 @@
 //! What can be said on the command line and in the environment. No I/O.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
 use tracing_subscriber::EnvFilter;
 
 /// The words after `kubenova`.
@@ -64,6 +65,14 @@ pub struct OperatorArgs {
     /// Where `/metrics`, `/livez` and `/readyz` are served; port 0 takes a free one and logs it
     #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS:PORT", env = "KUBENOVA_LISTEN")]
     pub listen: SocketAddr,
+
+    /// How often everything is looked at again, in case an event got lost; costs no request where nothing differs
+    #[arg(long, default_value = "10m", value_parser = duration, value_name = "DURATION", env = "KUBENOVA_RESYNC")]
+    pub resync: Duration,
+
+    /// Silence after which a watch is begun anew; the API server sends something about every minute
+    #[arg(long, default_value = "150s", value_parser = duration, value_name = "DURATION", env = "KUBENOVA_WATCH_IDLE")]
+    pub watch_idle: Duration,
 }
 
 /// Where the definitions go.
@@ -95,6 +104,15 @@ const DEFAULT_FILTER: &str = "info,kube_client::client=error";
 fn filter(text: &str) -> Result<String, String> {
     let text = if text.trim().is_empty() { DEFAULT_FILTER } else { text };
     EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// A duration such as `30s` or `10m`, of a second at least.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: SignedDuration = text.parse().map_err(|error| format!("{error}; write it as 30s or 10m"))?;
+    match Duration::try_from(parsed) {
+        Ok(duration) if duration >= Duration::from_secs(1) => Ok(duration),
+        _ => Err("it has to be one second or more, such as 30s or 10m".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -129,6 +147,15 @@ mod tests {
     fn a_filter_that_cannot_be_read_is_refused() {
         assert!(filter("nova_operator=loud").is_err());
         assert_eq!(filter("warn,nova_operator=debug").unwrap(), "warn,nova_operator=debug");
+    }
+
+    #[test]
+    fn a_duration_is_read_as_people_write_it_and_nothing_below_a_second_is_taken() {
+        assert_eq!(duration("10m"), Ok(Duration::from_mins(10)));
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        for bad in ["", "10", "0s", "500ms", "-1m"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

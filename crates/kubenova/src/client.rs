@@ -1,10 +1,11 @@
 //! The client that the operator works with: whose identity, which cluster, how patient. Does I/O: one request.
 
-use std::{env, time::Duration};
+use std::{env, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use axum::http::{HeaderValue, header::USER_AGENT};
 use kube::{Client, Config};
+use nova_operator::{Metrics, TimeLimits};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -19,7 +20,7 @@ const IMPERSONATION: [&str; 2] = ["KUBE_RS_DEBUG_IMPERSONATE_USER", "KUBE_RS_DEB
 ///
 /// When no cluster is configured, or its API server does not answer or does not know us. There is no second try: who
 /// started us, the kubelet among them, sees the reason and starts us again.
-pub async fn connect() -> Result<Client> {
+pub async fn connect(metrics: Arc<Metrics>, limits: TimeLimits) -> Result<Client> {
     if let Some(name) = impersonation(|name| env::var_os(name).is_some()) {
         bail!(
             "{name} is set: the operator works under its own identity only; unset it, or give it another kubeconfig"
@@ -33,7 +34,8 @@ pub async fn connect() -> Result<Client> {
     config.connect_timeout = Some(CONNECT);
     config.headers.push((USER_AGENT, HeaderValue::from_static(USER)));
     let url = config.cluster_url.clone();
-    let client = Client::try_from(config).context("client cannot be made from the kubeconfig")?;
+    let client = nova_operator::client(config, metrics, limits)
+        .context("client cannot be made from the kubeconfig")?;
     answers(&client).await.with_context(|| format!("API server {url} cannot be used"))?;
     Ok(client)
 }

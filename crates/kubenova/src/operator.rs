@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use nova_operator::{Operator, Settings};
+use nova_operator::{Metrics, Operator, Settings, TimeLimits};
 use tokio::{net::TcpListener, runtime, sync::watch};
 
 use crate::{
@@ -55,18 +55,25 @@ async fn work(args: &OperatorArgs) -> Result<()> {
     let serving = server::serve(listener, health.clone());
     tokio::select! {
         served = serving => served.context("health and metrics cannot be served"),
-        ended = operate(&health, stop) => ended,
+        ended = operate(args, &health, stop) => ended,
     }
 }
 
-async fn operate(health: &Health, stop: watch::Receiver<bool>) -> Result<()> {
+async fn operate(args: &OperatorArgs, health: &Health, stop: watch::Receiver<bool>) -> Result<()> {
+    let metrics = Arc::new(Metrics::default());
+    let limits = TimeLimits { watch: args.watch_idle, ..TimeLimits::default() };
     let client = tokio::select! {
-        client = client::connect() => client?,
+        client = client::connect(metrics.clone(), limits) => client?,
         () = stop::told(stop.clone()) => return Ok(()),
     };
-    let operator =
-        Operator::new(Settings { client, request_id: telemetry::request_id, mark: telemetry::mark });
-    let metrics = operator.metrics();
+    let settings = Settings {
+        client,
+        metrics: metrics.clone(),
+        resync: args.resync,
+        request_id: telemetry::request_id,
+        record_request_id: telemetry::record_request_id,
+    };
+    let operator = Operator::new(settings, nova_operator::controllers());
     health.started(operator.ready(), move || metrics.text());
     operator.run(stop::told(stop.clone()), PASSES).await;
     if !*stop.borrow() {

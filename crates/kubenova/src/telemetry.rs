@@ -65,7 +65,7 @@ pub fn request_id() -> String {
 }
 
 /// Records the id of the trace that `span` belongs to in its field `request_id`, so that log lines show it.
-pub fn mark(span: &Span) {
+pub fn record_request_id(span: &Span) {
     let id = trace_id(&span.context());
     if !id.is_empty() {
         span.record("request_id", id);
@@ -189,7 +189,7 @@ mod tests {
             tenant = "acme",
             request_id = tracing::field::Empty,
         );
-        mark(&span);
+        record_request_id(&span);
         span.in_scope(|| {
             work();
             request_id()

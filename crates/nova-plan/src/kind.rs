@@ -17,7 +17,7 @@ pub trait Plan: NovaKind {
     type Observed: Default + Send + Sync;
 
     /// The whole status.
-    fn status(&self, observed: &Self::Observed, outcome: &Outcome, now: Timestamp) -> Self::Status;
+    fn compute_status(&self, observed: &Self::Observed, outcome: &Outcome, now: Timestamp) -> Self::Status;
 
     /// The part of the status that every kind has.
     fn core(&self, outcome: &Outcome, now: Timestamp) -> CoreStatus {

@@ -36,7 +36,8 @@ pub fn valid(tenant: &NovaTenant, see: &impl Lookup) -> Result<ValidTenant, Prob
     let cluster = see.nova::<NovaCluster>("", LOCAL_CLUSTER);
     let plan = plan_in_force(tenant, cluster.as_deref()).and_then(|(name, _)| see.nova::<NovaPlan>("", name));
     let name = tenant.metadata.name.as_deref().unwrap_or_default();
-    let holder = see.oldest::<NovaTenant>(index::DEV_GROUP, &dev_group_of(tenant)).filter(|holder| holder != name);
+    let holder =
+        see.oldest::<NovaTenant>(index::DEV_GROUP, &dev_group_of(tenant)).filter(|holder| holder != name);
     let refs = References {
         plan: plan.as_deref(),
         cluster: cluster.as_deref(),

@@ -272,6 +272,12 @@ impl CachedNova {
         status.and_then(|status| serde_json::from_str(status).ok()).unwrap_or_default()
     }
 
+    /// Nothing but its metadata is known.
+    #[must_use]
+    pub fn is_text_unknown(&self) -> bool {
+        self.0.text.is_err()
+    }
+
     /// Bytes that it takes as text.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -148,13 +148,7 @@ impl<'a> Cx<'a> {
     /// For a pass over an object.
     #[must_use]
     pub fn new(engine: &'a Engine, key: &'a Key) -> Self {
-        Self {
-            engine,
-            key,
-            reads: Mutex::default(),
-            asking: Mutex::default(),
-            requeue: Mutex::default(),
-        }
+        Self { engine, key, reads: Mutex::default(), asking: Mutex::default(), requeue: Mutex::default() }
     }
 
     fn note(&self, store: StoreId) {
@@ -307,7 +301,11 @@ impl<'a> Cx<'a> {
     }
 
     /// Reads an object from the API server.
-    pub async fn get_live(&self, doing: RequestContext<'_>, at: &ChildRef) -> Result<Option<Live>, Interrupt> {
+    pub async fn get_live(
+        &self,
+        doing: RequestContext<'_>,
+        at: &ChildRef,
+    ) -> Result<Option<Live>, Interrupt> {
         match self.ask(doing, CALL_TIMEOUT, self.api(at).get_opt(&at.name)).await? {
             Ok(found) => Ok(found.map(|object| CachedObject::new(object).live())),
             Err(error) => Err(self.failed(&error, doing, None)),

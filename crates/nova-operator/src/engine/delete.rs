@@ -118,7 +118,8 @@ impl Cx<'_> {
         if kind.backend.is_some() && !self.engine.stores.defined(&kind.crd_name()) {
             return Ok(Vec::new());
         }
-        let listed = self.list_pages(&self.api_in(kind, namespace), kind.plural, ListParams::default()).await?;
+        let listed =
+            self.list_pages(&self.api_in(kind, namespace), kind.plural, ListParams::default()).await?;
         Ok(listed.into_iter().map(CachedObject::new).collect())
     }
 

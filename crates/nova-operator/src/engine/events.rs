@@ -11,8 +11,8 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Client;
 use kube::api::{Api, PostParams};
-use nova_api::{CoreStatus, GROUP, VERSION};
 use nova_api::conditions::ConditionType;
+use nova_api::{CoreStatus, GROUP, VERSION};
 use nova_plan::names::annotation;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -109,7 +109,8 @@ impl Events {
         }
         let now = Instant::now();
         let state = spent.entry(key.clone()).or_insert(Spent { events: 0, since: now });
-        let refills = u32::try_from(state.since.elapsed().as_secs() / REFILL.as_secs()).unwrap_or(BURST).min(BURST);
+        let refills =
+            u32::try_from(state.since.elapsed().as_secs() / REFILL.as_secs()).unwrap_or(BURST).min(BURST);
         if refills > 0 {
             state.events = state.events.saturating_sub(refills);
             state.since = now;

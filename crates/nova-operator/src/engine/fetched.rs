@@ -47,10 +47,20 @@ impl Fetched {
         let Whole { metadata } = serde_json::from_str(text)?;
         let metadata = ObjectMeta::from(metadata);
         let refused = |why: String| {
-            Ok(Self { metadata: metadata.clone(), text: Err(why), applied: None, status_hash: hash(text), content_hash: 0 })
+            Ok(Self {
+                metadata: metadata.clone(),
+                text: Err(why),
+                applied: None,
+                status_hash: hash(text),
+                content_hash: 0,
+            })
         };
         if text.len() > LARGEST {
-            return refused(format!("it has {} KiB, and at most {} are read", text.len() / 1024, LARGEST / 1024));
+            return refused(format!(
+                "it has {} KiB, and at most {} are read",
+                text.len() / 1024,
+                LARGEST / 1024
+            ));
         }
         if text.contains(MAGIC) {
             return refused(format!("it holds {MAGIC}, which no program would write"));
@@ -62,9 +72,10 @@ impl Fetched {
         };
         let status_hash = top.get("status").map_or(0, |status| hash(status.get()));
         let content_hash = content_hash(&top, &meta)?;
-        let kept = join(top.iter().map(|(key, value)| {
-            (key, if *key == "metadata" { meta.as_str() } else { value.get() })
-        }))?;
+        let kept = join(
+            top.iter()
+                .map(|(key, value)| (key, if *key == "metadata" { meta.as_str() } else { value.get() })),
+        )?;
         Ok(Self { metadata, text: Ok(kept.into()), applied, status_hash, content_hash })
     }
 }

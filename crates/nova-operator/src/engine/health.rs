@@ -96,11 +96,11 @@ impl Health {
             && (outage.probes.len() < PROBES || outage.probes.contains_key(webhook))
         {
             let due = Instant::now() + PROBE;
-            outage
-                .probes
-                .entry(webhook.to_owned())
-                .and_modify(|probe| probe.good = 0)
-                .or_insert(Probe { dry_run, good: 0, due });
+            outage.probes.entry(webhook.to_owned()).and_modify(|probe| probe.good = 0).or_insert(Probe {
+                dry_run,
+                good: 0,
+                due,
+            });
         }
         let news = outage.groups.insert(key.group().to_owned());
         news.then(|| HealthChange { groups: [key.group().to_owned()].into(), released: BTreeSet::new() })
@@ -117,7 +117,8 @@ impl Health {
     pub fn outage(&self, backend: &Backend) -> Option<String> {
         let states = self.lock();
         let state = states.get(backend.id)?;
-        let silent = || state.silent.then(|| "objects wait for it and it does not act: it is busy or away".to_owned());
+        let silent =
+            || state.silent.then(|| "objects wait for it and it does not act: it is busy or away".to_owned());
         state.outage.as_ref().map(|outage| outage.words.clone()).or_else(silent)
     }
 
@@ -170,7 +171,12 @@ impl Health {
     /// How long the backend may still be silent about work that waits since `since`, before that is a fault. It works
     /// through a long line one after the other, so any sign of life counts. Where it was silent already before this process
     /// began (`known_silent`), it stays so until there is such a sign.
-    pub fn time_until_silent(&self, backend: &Backend, since: Instant, known_silent: bool) -> Option<Duration> {
+    pub fn time_until_silent(
+        &self,
+        backend: &Backend,
+        since: Instant,
+        known_silent: bool,
+    ) -> Option<Duration> {
         let silence = backend.silence?;
         let acted = self.lock().get(backend.id).and_then(|state| state.acted);
         Some(match acted {

@@ -322,7 +322,10 @@ mod tests {
             queue.add(app("slow", &format!("{n:02}")), Lane::Edit);
         }
         let hanging = take(&queue, PER_GROUP).await;
-        assert!(tokio::time::timeout(Duration::from_millis(10), queue.next()).await.is_err(), "no more places");
+        assert!(
+            tokio::time::timeout(Duration::from_millis(10), queue.next()).await.is_err(),
+            "no more places"
+        );
         queue.add(app("other", "edit"), Lane::Edit);
         queue.add(Key::new(Kind::NovaPlan, "", "plan"), Lane::Edit);
         let mut others = take(&queue, 2).await;

@@ -176,7 +176,7 @@ async fn finish<K: Controller>(
     let before = readable.as_deref().and_then(|o| o.status().map(|s| s.core().clone()));
     let (core, status, keep) = match &readable {
         Some(readable) => {
-            let status = readable.status(observed, outcome, now);
+            let status = readable.compute_status(observed, outcome, now);
             (status.core().clone(), serde_json::to_value(&status), false)
         }
         // What cannot be read keeps what else its status holds.
@@ -360,7 +360,8 @@ pub async fn reconcile_guarded<K: Controller>(engine: &Engine, key: &Key, relati
 }
 
 fn slow(key: &Key, asking: &str) -> Problem {
-    let message = format!("the API server is slow: a pass did not end within a minute, last it waited for {asking}");
+    let message =
+        format!("the API server is slow: a pass did not end within a minute, last it waited for {asking}");
     Problem::new(ConditionType::Ready, Reason::BackendUnavailable, key_title(key), message)
         .code(Code::Kn503)
         .class(BlockerClass::Transient)
@@ -402,7 +403,9 @@ async fn write_problem_status<K: Controller>(cx: &Cx<'_>, problem: Problem) {
     let Some(object) = cx.get(K::ID, &cx.key.namespace, &cx.key.name) else { return };
     let before: CoreStatus = serde_json::from_value(object.status()).unwrap_or_default();
     let core = core_of_metadata::<K>(&object, &problem.into());
-    let Some(patch) = serde_json::to_value(&core).ok().and_then(|s| status_patch(&object, &s, true)) else { return };
+    let Some(patch) = serde_json::to_value(&core).ok().and_then(|s| status_patch(&object, &s, true)) else {
+        return;
+    };
     match cx.write_status::<K>(&object, &patch).await {
         Ok(true) => {
             if let Some(draft) = event_for(Some(&before), &core) {

@@ -165,9 +165,7 @@ where
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         match this.idle.as_mut().poll(cx) {
-            Poll::Ready(()) => {
-                Poll::Ready(Some(Err(format!("nothing came for {:?}", this.limit).into())))
-            }
+            Poll::Ready(()) => Poll::Ready(Some(Err(format!("nothing came for {:?}", this.limit).into()))),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -213,7 +211,8 @@ mod tests {
         assert_eq!(of("/api/v1/pods?limit=5"), None);
         assert_eq!(of("/api/v1/pods?watch=true&x=y").as_deref(), Some("pods"));
         assert_eq!(
-            of("/apis/core.oam.dev/v1beta1/namespaces/vela-system/componentdefinitions?watch=true").as_deref(),
+            of("/apis/core.oam.dev/v1beta1/namespaces/vela-system/componentdefinitions?watch=true")
+                .as_deref(),
             Some("componentdefinitions.core.oam.dev")
         );
     }
@@ -242,7 +241,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_never_begins_and_a_body_that_hangs_end_as_errors() {
-        let never = tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Hangs>, BoxError>>());
+        let never =
+            tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Hangs>, BoxError>>());
         let mut service = in_time().layer(never);
         let started = tokio::time::Instant::now();
         assert!(service.call(request("/api/v1/pods")).await.is_err());
@@ -252,11 +252,13 @@ mod tests {
             Ok::<_, BoxError>(Response::new(Hangs(Some(Bytes::from_static(b"x")))))
         });
         let mut service = in_time().layer(hangs);
-        for (uri, limit) in
-            [("/api/v1/pods", TimeLimits::default().body), ("/api/v1/pods?watch=true", TimeLimits::default().watch)]
-        {
+        for (uri, limit) in [
+            ("/api/v1/pods", TimeLimits::default().body),
+            ("/api/v1/pods?watch=true", TimeLimits::default().watch),
+        ] {
             let mut body = Box::pin(service.call(request(uri)).await.unwrap().into_body());
-            let next = |body: &mut Pin<Box<InTimeBody<Hangs>>>, cx: &mut Context<'_>| body.as_mut().poll_frame(cx);
+            let next =
+                |body: &mut Pin<Box<InTimeBody<Hangs>>>, cx: &mut Context<'_>| body.as_mut().poll_frame(cx);
             let started = tokio::time::Instant::now();
             assert!(std::future::poll_fn(|cx| next(&mut body, cx)).await.unwrap().is_ok());
             assert!(std::future::poll_fn(|cx| next(&mut body, cx)).await.unwrap().is_err());

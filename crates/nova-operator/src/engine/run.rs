@@ -62,12 +62,7 @@ pub trait Registered: Send + Sync {
     /// The one object that is always there.
     fn singleton(&self) -> Option<&'static str>;
     /// One pass.
-    fn reconcile<'a>(
-        &self,
-        engine: &'a Engine,
-        key: &'a Key,
-        relations: &'a Relations,
-    ) -> BoxFuture<'a, ()>;
+    fn reconcile<'a>(&self, engine: &'a Engine, key: &'a Key, relations: &'a Relations) -> BoxFuture<'a, ()>;
 }
 
 /// Registers the controller of a kind.
@@ -99,12 +94,7 @@ impl<K: Controller> Registered for Of<K> {
         K::SINGLETON
     }
 
-    fn reconcile<'a>(
-        &self,
-        engine: &'a Engine,
-        key: &'a Key,
-        relations: &'a Relations,
-    ) -> BoxFuture<'a, ()> {
+    fn reconcile<'a>(&self, engine: &'a Engine, key: &'a Key, relations: &'a Relations) -> BoxFuture<'a, ()> {
         Box::pin(reconcile_guarded::<K>(engine, key, relations))
     }
 }
@@ -249,8 +239,7 @@ async fn look_after(engine: &Arc<Engine>, registry: &Registry, ready: &watch::Se
 fn all_listed(engine: &Engine) -> bool {
     engine.stores.definitions.is_listed()
         && Stores::ids().all(|store| {
-            engine.stores.is_listed(&store)
-                || store.crd().is_some_and(|crd| !engine.stores.installed(&crd))
+            engine.stores.is_listed(&store) || store.crd().is_some_and(|crd| !engine.stores.installed(&crd))
         })
 }
 
@@ -261,10 +250,8 @@ fn begin(engine: &Engine, registry: &Registry) {
             engine.queue.add(Key::new(*kind, "", name), Lane::Edit);
         }
     }
-    let unlisted: Vec<String> = Stores::ids()
-        .filter(|store| !engine.stores.is_listed(store))
-        .map(|store| store.resource())
-        .collect();
+    let unlisted: Vec<String> =
+        Stores::ids().filter(|store| !engine.stores.is_listed(store)).map(|store| store.resource()).collect();
     tracing::info!(queued = engine.queue.depth(), ?unlisted, "work begins");
 }
 
@@ -276,7 +263,9 @@ fn reading(engine: &Engine) -> Reading {
     Reading {
         lanes: vec![lane("edit", Lane::Edit), lane("background", Lane::Background)],
         stores: Stores::ids()
-            .map(|store: StoreId| (store.resource(), engine.stores.size(&store), engine.stores.is_listed(&store)))
+            .map(|store: StoreId| {
+                (store.resource(), engine.stores.size(&store), engine.stores.is_listed(&store))
+            })
             .collect(),
         backends: BACKENDS
             .iter()

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
-use nova_api::conditions::ConditionType;
 use nova_api::NovaKind;
+use nova_api::conditions::ConditionType;
 use nova_plan::answers::RequestContext;
 use serde_json::{Map, Value, json};
 
@@ -78,9 +78,8 @@ impl Cx<'_> {
         let name = meta.name.clone();
         let api = self.nova_api(K::ID, &meta.namespace);
         let params = manager::<K>();
-        let write = api.patch_status(&name, &params, &Patch::Merge(&body));
-        let answer = self.answer_to::<K>(object, write).await?;
-        match answer {
+        let patch = Patch::Merge(&body);
+        match self.answer_to::<K>(object, api.patch_status(&name, &params, &patch)).await? {
             Ok(written) => Ok(self.record_own_write_of::<K>(written, None)),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
             Err(error) => {
@@ -157,11 +156,7 @@ impl Cx<'_> {
     ///
     /// The answer may hold an edit that was made just before the write, and the watch will take both for an echo; so
     /// whoever waits for the edit is woken from here. `finalizers` are those that the write has set.
-    fn record_own_write_of<K: NovaKind>(
-        &self,
-        written: Fetched,
-        finalizers: Option<&[String]>,
-    ) -> bool {
+    fn record_own_write_of<K: NovaKind>(&self, written: Fetched, finalizers: Option<&[String]>) -> bool {
         let (at, new) = (ObjectKey::of(&written), CachedNova::new(written));
         let store = self.engine.stores.nova(K::ID);
         if let Ok(old) = store.upsert_if_newer(&at, new.clone()) {

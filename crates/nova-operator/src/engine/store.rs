@@ -100,7 +100,11 @@ impl<T: Versioned> Store<T> {
     #[must_use]
     pub fn count(&self, namespace: &str) -> usize {
         let inner = self.read();
-        inner.rows.range(ObjectKey::new(namespace, "")..).take_while(|(at, _)| at.namespace == namespace).count()
+        inner
+            .rows
+            .range(ObjectKey::new(namespace, "")..)
+            .take_while(|(at, _)| at.namespace == namespace)
+            .count()
     }
 
     /// How many objects there are.
@@ -114,7 +118,8 @@ impl<T: Versioned> Store<T> {
     pub fn indexed(&self, index: &'static str, value: &str) -> Vec<(ObjectKey, T)> {
         let inner = self.read();
         let keys = inner.indexed.get(&(index, value.to_owned()));
-        let rows = keys.into_iter().flatten().filter_map(|at| Some((at.clone(), inner.rows.get(at)?.clone())));
+        let rows =
+            keys.into_iter().flatten().filter_map(|at| Some((at.clone(), inner.rows.get(at)?.clone())));
         rows.collect()
     }
 
@@ -195,7 +200,9 @@ impl<T: Versioned> Store<T> {
         }
         for (at, row) in listed {
             let stale = match learned.get(&at) {
-                Some(Learned::Put) => inner.rows.get(&at).is_some_and(|known| known.version() >= row.version()),
+                Some(Learned::Put) => {
+                    inner.rows.get(&at).is_some_and(|known| known.version() >= row.version())
+                }
                 Some(Learned::Removed(version)) => row.version() <= *version,
                 None => false,
             };
@@ -251,6 +258,3 @@ impl<T: Versioned> Inner<T> {
         Some(old)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -60,8 +60,7 @@ impl StatusThrottle {
     pub fn written(&self, key: &Key, news: News) {
         let now = Instant::now();
         let mut states = self.lock();
-        let state =
-            states.entry(key.clone()).or_insert(State { progress: None, facts: 0, refilled: now });
+        let state = states.entry(key.clone()).or_insert(State { progress: None, facts: 0, refilled: now });
         match news {
             News::Progress => state.progress = Some(now),
             News::Facts => {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Resource;
 use kube::api::Api;
 use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::runtime::watcher::{Config, Error, Event};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::Resource;
 use nova_plan::adapters::LeafMeta;
 use nova_plan::child::{ChildKind, Selection};
 use serde::de::DeserializeOwned;
@@ -148,7 +148,13 @@ fn definition(metadata: ObjectMeta) -> CachedObject {
         deletion_timestamp: metadata.deletion_timestamp,
         ..ObjectMeta::default()
     };
-    CachedObject::new(Fetched { metadata, text: Ok("{}".into()), applied: None, status_hash: 0, content_hash: 0 })
+    CachedObject::new(Fetched {
+        metadata,
+        text: Ok("{}".into()),
+        applied: None,
+        status_hash: 0,
+        content_hash: 0,
+    })
 }
 
 /// What is kept of a leaf.
@@ -229,7 +235,11 @@ async fn watch<K, T>(
                         let why = error.to_string();
                         engine.watches.failed(id, &why);
                         if failures == 1 {
-                            tracing::warn!(resource = id.resource(), cause = why, "list or watch failed; it is tried again");
+                            tracing::warn!(
+                                resource = id.resource(),
+                                cause = why,
+                                "list or watch failed; it is tried again"
+                            );
                         }
                     }
                     // The version that a watch begins at may be gone, which only a new list can mend.

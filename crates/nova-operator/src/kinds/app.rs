@@ -14,7 +14,8 @@ use nova_plan::names::{DEPLOYER, annotation, binding_name, role};
 use nova_plan::{Lookup, Problem, tenancy};
 
 use super::wakes::{
-    BY_UNREADY, all_in, apps_on_cluster, apps_on_definition, apps_on_plan, apps_on_project, apps_on_tenant, unready_in,
+    BY_UNREADY, all_in, apps_on_cluster, apps_on_definition, apps_on_plan, apps_on_project, apps_on_tenant,
+    unready_in,
 };
 use super::workspace;
 use crate::engine::cached_object::{CachedLeaf, CachedNova, CachedObject, Known};
@@ -45,7 +46,11 @@ fn component(at: &ObjectKey, row: &CachedNova) -> Option<String> {
 
 /// Another app is gone, and with it what it held of the plan's number or as a component's name.
 fn on_app(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<Wake> {
-    if change.deleted() { wake(unready_in(KIND, &change.at.namespace, stores), When::Background) } else { Vec::new() }
+    if change.deleted() {
+        wake(unready_in(KIND, &change.at.namespace, stores), When::Background)
+    } else {
+        Vec::new()
+    }
 }
 
 fn on_namespace(change: &Change<'_, CachedObject>, stores: &Stores) -> Vec<Wake> {
@@ -115,10 +120,12 @@ impl Controller for NovaApp {
         let published = Published { live: observed.publish_version.as_deref(), told, again };
         let app::Children { application } = app::build(&valid, published);
         observed.version = Some(valid.version.clone());
-        let asked = application.body.pointer("/metadata/annotations").map(|a| &a[annotation::VELA_PUBLISH_VERSION]);
+        let asked =
+            application.body.pointer("/metadata/annotations").map(|a| &a[annotation::VELA_PUBLISH_VERSION]);
         let is_new = asked.and_then(|v| v.as_str()) != observed.publish_version.as_deref();
         if is_new && !cx.engine.slots.take(cx.key, AT_VELA) {
-            let message = format!("it waits for its turn: KubeVela has {AT_VELA} other apps of the tenant to work on");
+            let message =
+                format!("it waits for its turn: KubeVela has {AT_VELA} other apps of the tenant to work on");
             return Err(app::in_turn(&at, &message).into());
         }
         let row = cx.apply(ConditionType::DeliveryReady, &application).await?;
@@ -135,12 +142,7 @@ impl Controller for NovaApp {
     }
 
     /// Garbage collection takes the Application by its ownerReference.
-    async fn cleanup(
-        _: &CachedNova,
-        _: &Known<Self>,
-        _: &Cx<'_>,
-        _: &mut Observed,
-    ) -> Result<(), Interrupt> {
+    async fn cleanup(_: &CachedNova, _: &Known<Self>, _: &Cx<'_>, _: &mut Observed) -> Result<(), Interrupt> {
         Ok(())
     }
 }

@@ -2,11 +2,11 @@
 
 use kube::api::{Api, PostParams};
 use nova_api::v1alpha1::{NovaCluster, NovaClusterSpec};
+use nova_plan::Plan;
 use nova_plan::adapters::BACKENDS;
 use nova_plan::answers::RequestContext;
 use nova_plan::cluster::{BackendState, Observed};
 use nova_plan::names::{LOCAL_CLUSTER, MANAGED_BY, label};
-use nova_plan::Plan;
 use serde_json::Value;
 
 use super::wakes::cluster;
@@ -54,12 +54,7 @@ impl Controller for NovaCluster {
         Interrupt::unless_empty(observed.problems())
     }
 
-    async fn cleanup(
-        _: &CachedNova,
-        _: &Known<Self>,
-        _: &Cx<'_>,
-        _: &mut Observed,
-    ) -> Result<(), Interrupt> {
+    async fn cleanup(_: &CachedNova, _: &Known<Self>, _: &Cx<'_>, _: &mut Observed) -> Result<(), Interrupt> {
         Ok(())
     }
 

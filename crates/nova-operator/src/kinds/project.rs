@@ -13,7 +13,8 @@ use nova_plan::tenancy;
 
 use super::wakes::{
     BY_UNREADY, counts, projects_on_cluster, projects_on_plan, projects_on_tenant, unready_in,
-    waits_for_application, workspace_of_kind, workspace_on_quota, workspaces_on_capsule, workspaces_on_namespace,
+    waits_for_application, workspace_of_kind, workspace_on_quota, workspaces_on_capsule,
+    workspaces_on_namespace,
 };
 use super::workspace;
 use crate::engine::cached_object::{CachedNova, CachedObject, Known, title};
@@ -50,7 +51,11 @@ fn on_app(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<Wake> {
 
 /// Room under the plan's number has become free.
 fn on_project(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<Wake> {
-    if change.deleted() { wake(unready_in(KIND, &change.at.namespace, stores), When::Background) } else { Vec::new() }
+    if change.deleted() {
+        wake(unready_in(KIND, &change.at.namespace, stores), When::Background)
+    } else {
+        Vec::new()
+    }
 }
 
 /// The deployer's binding is being deleted: it is held until nothing needs it any more.
@@ -75,19 +80,26 @@ fn on_application(change: &Change<'_, CachedObject>, stores: &Stores) -> Vec<Wak
 
 impl Controller for NovaProject {
     fn relations(to: &mut Relations) {
-        to.owns([&NAMESPACE, &ROLE_BINDING, &LIMIT_RANGE, &RESOURCE_QUOTA, &NETWORK_POLICY, &SERVICE_ACCOUNT])
-            .needs(&capsule::BACKEND)
-            .looks_at(&vela::BACKEND)
-            .on(Kind::NovaCluster, projects_on_cluster)
-            .on(Kind::NovaPlan, projects_on_plan)
-            .on(Kind::NovaTenant, projects_on_tenant)
-            .on(KIND, on_project)
-            .on(Kind::NovaApp, on_app)
-            .on_child(&NAMESPACE, |change, stores| workspaces_on_namespace(change, KIND, stores))
-            .on_child(&RESOURCE_QUOTA, |change, _| workspace_on_quota(change, KIND))
-            .on_child(&capsule::TENANT, |change, stores| workspaces_on_capsule(change, KIND, stores))
-            .on_child(&ROLE_BINDING, on_binding)
-            .on_child(&vela::APPLICATION, on_application);
+        to.owns([
+            &NAMESPACE,
+            &ROLE_BINDING,
+            &LIMIT_RANGE,
+            &RESOURCE_QUOTA,
+            &NETWORK_POLICY,
+            &SERVICE_ACCOUNT,
+        ])
+        .needs(&capsule::BACKEND)
+        .looks_at(&vela::BACKEND)
+        .on(Kind::NovaCluster, projects_on_cluster)
+        .on(Kind::NovaPlan, projects_on_plan)
+        .on(Kind::NovaTenant, projects_on_tenant)
+        .on(KIND, on_project)
+        .on(Kind::NovaApp, on_app)
+        .on_child(&NAMESPACE, |change, stores| workspaces_on_namespace(change, KIND, stores))
+        .on_child(&RESOURCE_QUOTA, |change, _| workspace_on_quota(change, KIND))
+        .on_child(&capsule::TENANT, |change, stores| workspaces_on_capsule(change, KIND, stores))
+        .on_child(&ROLE_BINDING, on_binding)
+        .on_child(&vela::APPLICATION, on_application);
     }
 
     fn indexes() -> &'static [Index<CachedNova>] {

@@ -1,19 +1,22 @@
 //! Divides a tenant's plan over the `ResourceQuotas` of its namespaces, one safe step at a time.
 
-use jiff::Timestamp;
-use kube::ResourceExt;
-use nova_api::conditions::ConditionType;
-use nova_plan::Problem;
-use nova_plan::child::{ChildKind, ChildRef};
-use nova_plan::division::{Hard, Member, divide};
-use nova_plan::names::{ProjectName, QUOTA, SandboxName, TenantName, binding_name, role};
-use nova_plan::namespace::{Place, amounts_at, hard};
-use nova_plan::tenant::{Seen, ValidTenant};
-use serde_json::Value;
+use std::collections::BTreeMap;
 
-use crate::context::Context;
-use crate::key::Kind;
-use crate::stop::Stop;
+use jiff::Timestamp;
+use nova_api::Kind;
+use nova_api::conditions::ConditionType;
+use nova_api::v1alpha1::{NovaProject, NovaSandbox, Quotas};
+use nova_plan::Problem;
+use nova_plan::answers::RequestContext;
+use nova_plan::child::{ChildRef, Live, NAMESPACE, RESOURCE_QUOTA};
+use nova_plan::division::{Hard, Member, divide};
+use nova_plan::names::{ProjectName, QUOTA, SandboxName, TenantName, parse_namespace, role};
+use nova_plan::namespace::{NamespaceBuilder, amounts_at, hard_or_none};
+use nova_plan::tenant::{Observed, ValidTenant};
+
+use super::workspace::binding_ref;
+use crate::engine::cx::Cx;
+use crate::engine::interrupt::Interrupt;
 
 /// Something a tenant has a namespace for.
 struct Workspace {
@@ -23,51 +26,53 @@ struct Workspace {
     created: Option<Timestamp>,
 }
 
-/// Projects and sandboxes of a tenant, the oldest first.
-fn workspaces(ctx: &Context, name: &TenantName) -> Vec<Workspace> {
+/// Projects and sandboxes of a tenant, the oldest first. Of one that cannot be read no share of its own is known.
+fn workspaces(cx: &Cx<'_>, name: &TenantName) -> Vec<Workspace> {
     let home = name.home();
-    let projects = ctx.tables.projects.within(&home, "").into_iter().filter_map(|p| {
-        Some(Workspace {
-            namespace: name.app_namespace(&ProjectName::parse(&p.name_any()).ok()?),
-            uid: p.uid()?,
-            own: hard(p.spec.quotas.as_ref()),
-            created: p.creation_timestamp().map(|c| c.0),
-        })
+    let projects = cx.list(Kind::NovaProject, &home).into_iter().filter_map(|(at, row)| {
+        let namespace = name.app_namespace(&ProjectName::parse(&at.name).ok()?);
+        let own = row.read::<NovaProject>().ok().and_then(|p| p.spec.quotas.clone());
+        Some((namespace, row, own))
     });
-    let sandboxes = ctx.tables.sandboxes.within(&home, "").into_iter().filter_map(|s| {
-        Some(Workspace {
-            namespace: name.sandbox_namespace(&SandboxName::parse(&s.name_any()).ok()?),
-            uid: s.uid()?,
-            own: hard(s.spec.quotas.as_ref()),
-            created: s.creation_timestamp().map(|c| c.0),
-        })
+    let sandboxes = cx.list(Kind::NovaSandbox, &home).into_iter().filter_map(|(at, row)| {
+        let namespace = name.sandbox_namespace(&SandboxName::parse(&at.name).ok()?);
+        let own = row.read::<NovaSandbox>().ok().and_then(|s| s.spec.quotas.clone());
+        Some((namespace, row, own))
     });
-    let mut all: Vec<Workspace> = projects.chain(sandboxes).collect();
+    let workspace = |(namespace, row, own): (String, _, Option<Quotas>)| {
+        let row: crate::engine::cached_object::CachedNova = row;
+        Workspace {
+            namespace,
+            uid: row.meta().uid.clone(),
+            own: hard_or_none(own.as_ref()),
+            created: row.meta().created,
+        }
+    };
+    let mut all: Vec<Workspace> = projects.chain(sandboxes).map(workspace).collect();
     all.sort_by(|a, b| (a.created, &a.namespace).cmp(&(b.created, &b.namespace)));
     all
 }
 
 /// Everything that holds, or is to hold, a share of the tenant's quota: the workspaces first, by age, then what is
 /// left of others, such as the namespace of a project whose finalizer somebody took off.
-async fn members(ctx: &Context, name: &TenantName) -> Result<Vec<Member>, Stop> {
-    let mut left = ctx.children(ChildKind::Namespace).named(&format!("{}-", name.home()));
+async fn members(cx: &Cx<'_>, name: &TenantName) -> Result<Vec<Member>, Interrupt> {
+    let namespaces = cx.children(&NAMESPACE, "", &format!("{}-", name.home()));
+    let mut left: BTreeMap<String, _> = namespaces.into_iter().map(|(at, row)| (at.name, row)).collect();
     let mut members = Vec::new();
-    for workspace in workspaces(ctx, name) {
-        let Some(at) = left.iter().position(|(name, _)| *name == workspace.namespace) else { continue };
-        if left[at].1.owner_uid() != Some(&workspace.uid) {
+    for workspace in workspaces(cx, name) {
+        let ours = left.get(&workspace.namespace).is_some_and(|row| row.owner_uid() == Some(&workspace.uid));
+        let Some((namespace, row)) = left.remove_entry(&workspace.namespace).filter(|_| ours) else {
             continue;
-        }
-        let (namespace, row) = left.remove(at);
-        let manager = binding_name(role::NAMESPACE_MANAGER);
-        let bound = ctx.children(ChildKind::RoleBinding).get(&namespace, &manager).is_some();
-        let member = member(&namespace, &quota(ctx, &namespace, bound).await?);
+        };
+        let bound = cx.cached(&binding_ref(&namespace, role::NAMESPACE_MANAGER)).is_some();
+        let member = member(&namespace, quota(cx, &namespace, bound).await?.as_ref());
         members.push(Member { own: workspace.own, writable: bound && !row.deleting(), ..member });
     }
-    for (namespace, _) in left {
-        let belongs = nova_plan::names::parse_namespace(&namespace).is_some_and(|(t, _)| t == name.as_str());
-        let quota = quota(ctx, &namespace, false).await?;
-        if belongs && !quota.is_null() {
-            let member = member(&namespace, &quota);
+    for namespace in left.into_keys() {
+        let belongs = parse_namespace(&namespace).is_some_and(|(tenant, _)| tenant == name.as_str());
+        let quota = if belongs { quota(cx, &namespace, false).await? } else { None };
+        if let Some(quota) = quota {
+            let member = member(&namespace, Some(&quota));
             // It keeps what it has, and nothing grows into it.
             members.push(Member { own: member.asked.clone(), ..member });
         }
@@ -75,49 +80,54 @@ async fn members(ctx: &Context, name: &TenantName) -> Result<Vec<Member>, Stop> 
     Ok(members)
 }
 
-/// The quota of a namespace; null where there is none. One that should be there and is not seen may have lost its
-/// label, so the API server is asked before it counts as holding nothing.
-async fn quota(ctx: &Context, namespace: &str, expected: bool) -> Result<Value, Stop> {
-    if let Some(row) = ctx.children(ChildKind::ResourceQuota).get(namespace, QUOTA) {
-        return Ok(row.body());
+/// The quota of a namespace. One that should be there and is not seen may have lost its label, so the API server is asked
+/// before it counts as holding nothing.
+async fn quota(cx: &Cx<'_>, namespace: &str, expected: bool) -> Result<Option<Live>, Interrupt> {
+    let at = ChildRef::new(&RESOURCE_QUOTA, namespace, QUOTA);
+    if let Some(row) = cx.cached(&at) {
+        return Ok(Some(row.live()));
     }
     if !expected {
-        return Ok(Value::Null);
+        return Ok(None);
     }
-    let at =
-        ChildRef { kind: ChildKind::ResourceQuota, namespace: namespace.to_owned(), name: QUOTA.to_owned() };
-    Ok(ctx.live(ConditionType::NamespacesReady, &at).await?.unwrap_or_default())
+    let object = at.to_string();
+    cx.get_live(RequestContext { stage: ConditionType::NamespacesReady, object: &object }, &at).await
 }
 
-fn member(namespace: &str, quota: &Value) -> Member {
+fn member(namespace: &str, quota: Option<&Live>) -> Member {
+    let amounts = |pointer| quota.map(|quota| amounts_at(&quota.body, pointer)).unwrap_or_default();
     Member {
         namespace: namespace.to_owned(),
         own: Hard::new(),
-        asked: amounts_at(quota, "/spec/hard"),
-        enforced: amounts_at(quota, "/status/hard"),
-        used: amounts_at(quota, "/status/used"),
+        asked: amounts("/spec/hard"),
+        enforced: amounts("/status/hard"),
+        used: amounts("/status/used"),
         writable: false,
     }
 }
 
 /// Writes the next step of the division; what does not fit is told, not an error.
-pub async fn divide_plan(ctx: &Context, tenant: &ValidTenant, seen: &mut Seen) -> Result<Vec<Problem>, Stop> {
-    let members = members(ctx, &tenant.name).await?;
+pub async fn divide_plan(
+    cx: &Cx<'_>,
+    tenant: &ValidTenant,
+    observed: &mut Observed,
+) -> Result<Vec<Problem>, Interrupt> {
+    let members = members(cx, &tenant.name).await?;
     let division = divide(&tenant.quota, &members);
     let mut problems = Vec::new();
     // Told is what was written, not what was meant to be.
     let mut allocated: Vec<Hard> = members.iter().filter(|m| !m.writable).map(|m| m.asked.clone()).collect();
     for member in members.iter().filter(|m| m.writable) {
-        let place = Place { namespace: &member.namespace, owner: &tenant.owner };
+        let place = NamespaceBuilder { namespace: &member.namespace, owner: &tenant.owner };
         let quota = place.quota(&division.next[&member.namespace]);
-        match ctx.apply(Kind::Tenant, ConditionType::NamespacesReady, &quota).await {
-            Ok(row) => allocated.push(amounts_at(&row.body(), "/spec/hard")),
+        match cx.apply(ConditionType::NamespacesReady, &quota).await {
+            Ok(row) => allocated.push(amounts_at(&row.live().body, "/spec/hard")),
             // One namespace in trouble does not hold up the others.
-            Err(Stop::Problem(problem)) => {
+            Err(Interrupt::Problem(problem)) => {
                 allocated.push(member.asked.clone());
                 problems.push(*problem);
             }
-            Err(stop) => return Err(stop),
+            Err(interrupt) => return Err(interrupt),
         }
     }
     if problems.is_empty() {
@@ -126,7 +136,7 @@ pub async fn divide_plan(ctx: &Context, tenant: &ValidTenant, seen: &mut Seen) -
     if problems.is_empty() {
         problems = division.unsettled(&members);
     }
-    seen.allocated = allocated;
-    seen.used = members.into_iter().map(|m| m.used).collect();
+    observed.allocated = allocated;
+    observed.used = members.into_iter().map(|m| m.used).collect();
     Ok(problems)
 }

@@ -39,7 +39,11 @@ fn observe(cx: &Cx<'_>, observed: &mut Observed) {
 
 /// Room under the plan's number has become free.
 fn on_sandbox(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<Wake> {
-    if change.deleted() { wake(unready_in(KIND, &change.at.namespace, stores), When::Background) } else { Vec::new() }
+    if change.deleted() {
+        wake(unready_in(KIND, &change.at.namespace, stores), When::Background)
+    } else {
+        Vec::new()
+    }
 }
 
 impl Controller for NovaSandbox {

@@ -1,10 +1,9 @@
 //! `NovaTenant`: Capsule tenant, home namespace, and the plan divided over the tenant's namespaces.
 
-use jiff::Timestamp;
 use kube::api::ListParams;
-use nova_api::conditions::{ConditionType, Reason};
+use nova_api::Kind;
+use nova_api::conditions::Reason;
 use nova_api::v1alpha1::{DeletionPolicy, NovaApp, NovaProject, NovaSandbox, NovaTenant};
-use nova_api::{Kind, NovaKind};
 use nova_plan::adapters::{capsule, vela};
 use nova_plan::answers::RequestContext;
 use nova_plan::child::{
@@ -13,7 +12,7 @@ use nova_plan::child::{
 use nova_plan::deletion::{DELETING, kept_namespace, not_empty};
 use nova_plan::kind::index;
 use nova_plan::names::{
-    Managed, TenantName, app_namespace_of, binding_name, default_dev_group_of, home_of, label, parse_namespace, role,
+    TenantName, app_namespace_of, binding_name, default_dev_group_of, home_of, label, parse_namespace, role,
 };
 use nova_plan::tenant::{self, Observed, ValidTenant};
 use nova_plan::{Problem, tenancy};
@@ -42,7 +41,8 @@ fn dev_group(at: &ObjectKey, row: &CachedNova) -> Option<String> {
 
 /// A tenant gives its developer group up.
 fn on_tenant(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<Wake> {
-    let Some(group) = change.old.filter(|_| change.deleted()).and_then(|old| dev_group(change.at, old)) else {
+    let Some(group) = change.old.filter(|_| change.deleted()).and_then(|old| dev_group(change.at, old))
+    else {
         return Vec::new();
     };
     let claim = stores.nova(Kind::NovaTenant).indexed(index::DEV_GROUP, &group);
@@ -77,19 +77,28 @@ fn on_application(change: &Change<'_, CachedObject>, stores: &Stores) -> Vec<Wak
 
 impl Controller for NovaTenant {
     fn relations(to: &mut Relations) {
-        to.owns([&NAMESPACE, &SERVICE_ACCOUNT, &RESOURCE_QUOTA, &NETWORK_POLICY, &ROLE_BINDING, &capsule::TENANT])
-            .needs(&capsule::BACKEND)
-            .looks_at(&vela::BACKEND)
-            .on(Kind::NovaCluster, tenants_on_cluster)
-            .on(Kind::NovaPlan, tenants_on_plan)
-            .on(Kind::NovaTenant, on_tenant)
-            .on(Kind::NovaProject, tenant_on_workspace)
-            .on(Kind::NovaSandbox, tenant_on_workspace)
-            .on(Kind::NovaApp, on_app)
-            .on_child(&NAMESPACE, on_namespace)
-            .on_child(&ROLE_BINDING, on_binding)
-            .on_child(&vela::APPLICATION, on_application)
-            .on_health(|_, groups| wake(groups.iter().filter(|g| !g.is_empty()).map(|g| tenant_key(g)), When::Now));
+        to.owns([
+            &NAMESPACE,
+            &SERVICE_ACCOUNT,
+            &RESOURCE_QUOTA,
+            &NETWORK_POLICY,
+            &ROLE_BINDING,
+            &capsule::TENANT,
+        ])
+        .needs(&capsule::BACKEND)
+        .looks_at(&vela::BACKEND)
+        .on(Kind::NovaCluster, tenants_on_cluster)
+        .on(Kind::NovaPlan, tenants_on_plan)
+        .on(Kind::NovaTenant, on_tenant)
+        .on(Kind::NovaProject, tenant_on_workspace)
+        .on(Kind::NovaSandbox, tenant_on_workspace)
+        .on(Kind::NovaApp, on_app)
+        .on_child(&NAMESPACE, on_namespace)
+        .on_child(&ROLE_BINDING, on_binding)
+        .on_child(&vela::APPLICATION, on_application)
+        .on_health(|_, groups| {
+            wake(groups.iter().filter(|g| !g.is_empty()).map(|g| tenant_key(g)), When::Now)
+        });
     }
 
     fn indexes() -> &'static [Index<CachedNova>] {
@@ -142,17 +151,13 @@ impl Controller for NovaTenant {
 /// A new tenant goes on without the cluster's default plan where that does not exist, which somebody should hear of.
 fn warn_of_default_plan(cx: &Cx<'_>, tenant: &NovaTenant, valid: &ValidTenant) {
     let first = tenant.status.as_ref().is_none_or(|s| s.core.observed_generation.unwrap_or(-1) < 0);
-    let (Some(plan), true, Some(row)) = (&valid.missing_default_plan, first, cx.get(Self_::ID, "", &cx.key.name))
-    else {
-        return;
-    };
+    let row = cx.get(Kind::NovaTenant, "", &cx.key.name);
+    let (Some(plan), true, Some(row)) = (&valid.missing_default_plan, first, row) else { return };
     let note =
         format!("the cluster's default plan {plan:?} does not exist: the tenant has no quota until it does");
     let reason = Reason::DependencyMissing.as_str().to_owned();
     cx.engine.events.record(cx.key, row.meta(), &EventDraft { kind: "Warning", reason, note });
 }
-
-type Self_ = NovaTenant;
 
 fn count(cx: &Cx<'_>, observed: &mut Observed) {
     let (name, home) = (&cx.key.name, home_of(&cx.key.name));
@@ -244,6 +249,3 @@ async fn remove_capsule_tenant(cx: &Cx<'_>, name: &TenantName, uid: &str) -> Res
     }
     cx.remove(&at, uid).await
 }
-
-#[cfg(test)]
-mod tests;

@@ -198,11 +198,7 @@ pub fn waits_for_application(key: Option<Key>, stores: &Stores) -> Vec<Wake> {
 
 /// Workspaces of a kind that wait for Capsule's word: of its list of namespaces those at once that are not Ready. The
 /// others may have got bad news; while namespaces come and go that is rare, and can wait a moment.
-pub fn workspaces_on_capsule(
-    change: &Change<'_, CachedObject>,
-    kind: Kind,
-    stores: &Stores,
-) -> Vec<Wake> {
+pub fn workspaces_on_capsule(change: &Change<'_, CachedObject>, kind: Kind, stores: &Stores) -> Vec<Wake> {
     if !change.status() {
         return Vec::new();
     }
@@ -213,11 +209,7 @@ pub fn workspaces_on_capsule(
 }
 
 /// A workspace whose namespace came or went; and all of a home namespace that came or went.
-pub fn workspaces_on_namespace(
-    change: &Change<'_, CachedObject>,
-    kind: Kind,
-    stores: &Stores,
-) -> Vec<Wake> {
+pub fn workspaces_on_namespace(change: &Change<'_, CachedObject>, kind: Kind, stores: &Stores) -> Vec<Wake> {
     if !change.created_or_deleted() {
         return Vec::new();
     }

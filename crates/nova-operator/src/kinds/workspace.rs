@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nova_api::Kind;
 use nova_api::conditions::ConditionType;
 use nova_api::v1alpha1::{NamespaceQuota, Quotas};
 use nova_plan::adapters::{capsule, vela};
@@ -101,11 +100,7 @@ pub async fn release_deployer_binding(cx: &Cx<'_>, namespace: &str) -> Result<()
 }
 
 /// Takes the deployer's rights away, where no app needs them any more; `Ok` when they are gone.
-pub async fn remove_deployer_binding(
-    cx: &Cx<'_>,
-    namespace: &str,
-    owner_uid: &str,
-) -> Result<(), Interrupt> {
+pub async fn remove_deployer_binding(cx: &Cx<'_>, namespace: &str, owner_uid: &str) -> Result<(), Interrupt> {
     release_deployer_binding(cx, namespace).await?;
     cx.remove(&binding_ref(namespace, role::APP_DEPLOYER), owner_uid).await
 }
@@ -141,9 +136,4 @@ pub fn names(objects: &[CachedNova]) -> Vec<&str> {
 /// How many of a kind a namespace has, for a plan's number: one more than it allows is enough to know.
 pub fn enough(most: Option<i32>) -> usize {
     most.and_then(|most| usize::try_from(most).ok()).map_or(0, |most| most + 1)
-}
-
-/// Nova objects of a kind that are in a namespace now, for a deletion with a policy.
-pub async fn inside(cx: &Cx<'_>, kind: Kind, namespace: &str) -> Result<Vec<CachedNova>, Interrupt> {
-    cx.list_nova_live(kind, namespace).await
 }

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::workload::{self, Health};
 use super::{Backend, LeafMeta};
-use crate::child::{ChildKind, Selection, child_kinds};
 use crate::app::Leaf;
+use crate::child::{ChildKind, Selection, child_kinds};
 use crate::names::{Managed, annotation, label, parse_namespace};
 
 /// CRD that has to be there.
@@ -49,7 +49,11 @@ const fn labelled(
     kind: &'static str,
     plural: &'static str,
 ) -> ChildKind {
-    ChildKind { watch: Selection::Labels(label::VELA_APP), large: true, ..ChildKind::new(group, version, kind, plural) }
+    ChildKind {
+        watch: Selection::Labels(label::VELA_APP),
+        large: true,
+        ..ChildKind::new(group, version, kind, plural)
+    }
 }
 
 child_kinds! {

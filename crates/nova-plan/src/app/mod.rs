@@ -24,7 +24,7 @@ impl Plan for NovaApp {
 
     type Observed = Observed;
 
-    fn status(&self, observed: &Observed, outcome: &Outcome, now: Timestamp) -> NovaAppStatus {
+    fn compute_status(&self, observed: &Observed, outcome: &Outcome, now: Timestamp) -> NovaAppStatus {
         status::status(self, observed, outcome, now)
     }
 }

@@ -7,6 +7,7 @@ use nova_api::v1alpha1::{NovaApp, NovaAppStatus, SourceKind};
 use crate::adapters::backend_of_webhook;
 use crate::adapters::vela::{self, Answer, Reading};
 use crate::adapters::workload::{Health, REPLACED_POD_FAILED};
+use crate::child::ChildRef;
 use crate::kind::Plan as _;
 use crate::problem::Problem;
 use crate::verdict::Outcome;
@@ -126,6 +127,12 @@ fn behind(app: &Watched<'_>) -> Option<Problem> {
     })?;
     let object = format!("{} {}/{}", late.kind, app.namespace, late.name);
     Some(progress(&object, &format!("it is not there yet as {revision} has it")))
+}
+
+/// An app whose Application waits for its turn.
+#[must_use]
+pub fn in_turn(application: &ChildRef, message: &str) -> Problem {
+    progress(&application.to_string(), message)
 }
 
 fn progress(application: &str, message: &str) -> Problem {

@@ -114,7 +114,7 @@ impl Plan for NovaCluster {
 
     type Observed = Observed;
 
-    fn status(&self, observed: &Observed, outcome: &Outcome, now: Timestamp) -> NovaClusterStatus {
+    fn compute_status(&self, observed: &Observed, outcome: &Outcome, now: Timestamp) -> NovaClusterStatus {
         let installed = observed.backends.iter().all(|b| b.missing.is_none());
         let available =
             observed.backends.iter().all(|b| b.outage.is_none()) && observed.blind_spots.is_empty();

@@ -35,7 +35,7 @@ impl Plan for NovaPlan {
     /// Tenants that use it, in the order of names.
     type Observed = Vec<String>;
 
-    fn status(&self, used_by: &Vec<String>, outcome: &Outcome, now: Timestamp) -> NovaPlanStatus {
+    fn compute_status(&self, used_by: &Vec<String>, outcome: &Outcome, now: Timestamp) -> NovaPlanStatus {
         NovaPlanStatus {
             core: self.core(outcome, now),
             tenants: i64::try_from(used_by.len()).ok(),

@@ -26,7 +26,7 @@ impl Plan for NovaProject {
 
     type Observed = Observed;
 
-    fn status(&self, observed: &Observed, outcome: &Outcome, now: Timestamp) -> NovaProjectStatus {
+    fn compute_status(&self, observed: &Observed, outcome: &Outcome, now: Timestamp) -> NovaProjectStatus {
         status::status(self, observed, outcome, now)
     }
 }

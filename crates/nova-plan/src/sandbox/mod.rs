@@ -19,7 +19,7 @@ impl Plan for NovaSandbox {
 
     type Observed = Observed;
 
-    fn status(&self, observed: &Observed, outcome: &Outcome, now: Timestamp) -> NovaSandboxStatus {
+    fn compute_status(&self, observed: &Observed, outcome: &Outcome, now: Timestamp) -> NovaSandboxStatus {
         status::status(self, observed, outcome, now)
     }
 }

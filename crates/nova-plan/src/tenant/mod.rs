@@ -26,7 +26,7 @@ impl Plan for NovaTenant {
 
     type Observed = Observed;
 
-    fn status(&self, observed: &Observed, outcome: &Outcome, now: Timestamp) -> NovaTenantStatus {
+    fn compute_status(&self, observed: &Observed, outcome: &Outcome, now: Timestamp) -> NovaTenantStatus {
         status::status(self, observed, outcome, now)
     }
 }
