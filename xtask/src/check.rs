@@ -1,6 +1,7 @@
-//! `cargo xtask check`: formatting, lints, each crate alone, generated files, dependencies. Does I/O: runs cargo.
+//! `cargo xtask check`: formatting, lints, each crate alone, generated files, roles, dependencies. Does I/O: runs cargo.
 
 mod deny;
+mod roles;
 mod steps;
 
 use anyhow::{Context as _, Result, bail};
@@ -10,7 +11,7 @@ use serde_json::Value;
 use crate::r#gen::{self, cargo};
 use steps::{Steps, Verdict};
 
-/// Check formatting, lints, each crate alone, generated files and dependencies.
+/// Check formatting, lints, each crate alone, generated files, the chart's roles and dependencies.
 ///
 /// Goes through all of it and lists at the end what failed, with the command that mends it.
 #[derive(Args)]
@@ -27,8 +28,8 @@ impl Check {
     /// When any of them failed, after the last one.
     pub async fn run(self) -> Result<()> {
         let crates = members().await?;
-        // Formatting, lints, generated files; three for cargo-deny.
-        let mut steps = Steps::new(crates.len() + 6);
+        // Formatting, lints, generated files, roles; three for cargo-deny.
+        let mut steps = Steps::new(crates.len() + 7);
 
         let mut format = cargo();
         format.args(["fmt", "--all", "--check"]);
@@ -54,6 +55,7 @@ impl Check {
             })
             .await;
 
+        roles::run(&mut steps);
         deny::run(&mut steps).await;
 
         if !steps.summary() {

@@ -2,6 +2,7 @@
 
 mod args;
 mod client;
+mod connections;
 mod crds;
 mod log_line;
 mod operator;

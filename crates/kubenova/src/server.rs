@@ -3,6 +3,7 @@
 use std::{
     io,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use axum::{
@@ -14,8 +15,14 @@ use axum::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
+use crate::connections::{self, Bounds};
+
 /// Content type of the metrics: the `OpenMetrics` text format 1.0.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A kubelet and a few collectors of metrics need a handful. A probe waits 2 s, a scrape takes 10 s by default.
+const BOUNDS: Bounds =
+    Bounds { connections: 64, head: Duration::from_secs(5), whole: Duration::from_secs(30) };
 
 /// What the three pages are about.
 pub struct Health {
@@ -60,7 +67,7 @@ impl Health {
 
 /// Serves the three pages; ends only when the listener breaks.
 pub async fn serve(listener: TcpListener, health: Arc<Health>) -> io::Result<()> {
-    axum::serve(listener, router(health)).await
+    connections::serve(listener, router(health), BOUNDS).await
 }
 
 fn router(health: Arc<Health>) -> Router {
