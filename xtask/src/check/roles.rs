@@ -265,13 +265,13 @@ mod tests {
     /// The shipped roles with one rule more.
     fn with_rule(role: &str, resource: &str, verb: &str) -> BTreeMap<String, ClusterRole> {
         let mut roles = shipped();
-        let rule = PolicyRule {
+        let more = PolicyRule {
             api_groups: Some(vec![GROUP.to_owned()]),
             resources: Some(vec![resource.to_owned()]),
             verbs: vec![verb.to_owned()],
             ..PolicyRule::default()
         };
-        roles.get_mut(role).unwrap().rules.get_or_insert_default().push(rule);
+        roles.get_mut(role).unwrap().rules.get_or_insert_default().push(more);
         roles
     }
 
