@@ -52,6 +52,7 @@ async fn set_up() -> Result<World> {
     for old in [
         app("old-metadata", &old_metadata()),
         app("old-finalizers", &json!({"finalizers": finalizers(12_000)})),
+        app("old-lengths", &lengths(1)),
     ] {
         apps.create(&PostParams::default(), &serde_json::from_value(old)?).await?;
     }
@@ -108,6 +109,20 @@ fn old_metadata() -> Value {
     MOST.iter().map(|(field, most)| ((*field).to_owned(), entries(field, most + 42))).collect()
 }
 
+/// Metadata with few entries that are too long, and longer by `more`.
+fn lengths(more: usize) -> Value {
+    json!({
+        "finalizers": [finalizer(128 + more)],
+        "annotations": {"a": "x".repeat(65_536 + more)},
+        "ownerReferences": [owner(&"x".repeat(253 + more))],
+    })
+}
+
+fn finalizer(length: usize) -> String {
+    let end = format!(".example.com/{}", "x".repeat(63));
+    format!("{}{end}", "a".repeat(length - end.len()))
+}
+
 fn with_spec(name: &str, metadata: &Value, spec: &Value) -> Value {
     let mut object =
         json!({"apiVersion": "kubenova.io/v1alpha1", "kind": "NovaApp", "metadata": metadata, "spec": spec});
@@ -154,6 +169,13 @@ async fn create(apps: &Api<DynamicObject>, object: Value) -> Result<Result<Dynam
     Ok(apps.create(&dry, &serde_json::from_value(object)?).await)
 }
 
+/// Writes an object as a whole. `Api::replace` is not for this project's own code, but others use it.
+async fn put(client: &Client, whole: &DynamicObject) -> Result<Result<DynamicObject, kube::Error>> {
+    let path = Request::new(format!("/apis/kubenova.io/v1alpha1/namespaces/{NAMESPACE}/novaapps"));
+    let request = path.replace(&whole.name_any(), &PostParams::default(), serde_json::to_vec(whole)?)?;
+    Ok(client.request(request).await)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_field_of_the_metadata_may_have_so_many_entries_and_no_more() -> Result<()> {
     let apps = apps(&admin().await?);
@@ -172,13 +194,9 @@ async fn each_field_of_the_metadata_may_have_so_many_entries_and_no_more() -> Re
 #[tokio::test(flavor = "multi_thread")]
 async fn finalizers_annotations_and_owners_are_bounded_in_length_too() -> Result<()> {
     let apps = apps(&admin().await?);
-    let finalizer = |length: usize| {
-        let domain = "example.com/".len() + 63;
-        let long = format!("{}.example.com/{}", "a".repeat(length - domain - 1), "x".repeat(63));
-        json!({"finalizers": [long]})
-    };
-    create(&apps, app("new", &finalizer(128))).await?.context("the longest finalizer")?;
-    let answer = create(&apps, app("new", &finalizer(129))).await?;
+    let long = |length: usize| json!({"finalizers": [finalizer(length)]});
+    create(&apps, app("new", &long(128))).await?.context("the longest finalizer")?;
+    let answer = create(&apps, app("new", &long(129))).await?;
     refused(
         "a long finalizer",
         answer,
@@ -269,11 +287,9 @@ async fn a_bound_holds_however_an_object_is_written() -> Result<()> {
     let json_patch = Patch::Json::<()>(serde_json::from_value(add)?);
     refused("JSON patch", apps.patch("ways", &unchanged, &json_patch).await, words)?;
     refused("apply", apps.patch("ways", &apply, &Patch::Apply(&beyond)).await, words)?;
-    let path = Request::new(format!("/apis/kubenova.io/v1alpha1/namespaces/{NAMESPACE}/novaapps"));
     let mut whole = apps.get("ways").await?;
     whole.metadata.finalizers = Some(finalizers(9));
-    let put = path.replace("ways", &PostParams::default(), serde_json::to_vec(&whole)?)?;
-    refused("PUT", client.request::<DynamicObject>(put).await, words)?;
+    refused("PUT", put(&client, &whole).await?, words)?;
 
     // One by one does not get there either.
     for most in 1..=8 {
@@ -305,7 +321,9 @@ async fn metadata_does_not_get_in_through_the_status() -> Result<()> {
 /// Managers of updates are merged by Kubernetes; those of apply are as many as somebody can think of names.
 #[tokio::test(flavor = "multi_thread")]
 async fn field_managers_are_bounded() -> Result<()> {
-    let apps = apps(&admin().await?);
+    let client = admin().await?;
+    let operator = apps(&world().await?.plane.client(&Identity::operator()).await?);
+    let apps = apps(&client);
     apps.create(&PostParams::default(), &serde_json::from_value(app("managers", &json!({})))?).await?;
     let as_manager = async |number: usize, metadata: Value| {
         let mut object = app("managers", &metadata);
@@ -324,7 +342,18 @@ async fn field_managers_are_bounded() -> Result<()> {
     as_manager(31, json!({"labels": {"l31": "y"}})).await.context("a manager that is there already")?;
     as_manager(31, json!({})).await.context("a manager that takes its fields away")?;
     as_manager(32, json!({"labels": {"l32": "x"}})).await.context("another in its place")?;
-    Ok(())
+
+    let finalizer = Patch::Merge(json!({"metadata": {"finalizers": ["kubenova.io/novaapp"]}}));
+    let own = PatchParams { field_manager: Some("kubenova/app".to_owned()), ..PatchParams::default() };
+    operator.patch("managers", &own, &finalizer).await.context("the operator")?;
+    let mut live = apps.get("managers").await?;
+    ensure!(live.managed_fields().len() == 33, "{:?}", live.managed_fields());
+    let instead =
+        live.managed_fields_mut().iter_mut().find(|entry| entry.manager.as_deref() == Some("manager-2"));
+    instead.context("no such manager")?.manager = Some("manager-99".to_owned());
+    let words = "KN-422: metadata.managedFields has 33 entries";
+    refused("a manager in the place of another", put(&client, &live).await?, words)?;
+    as_manager(32, json!({"labels": {"l32": "y"}})).await.map(drop).context("one that is there already")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -390,6 +419,26 @@ async fn what_was_stored_before_may_shrink_and_be_deleted_but_not_grow() -> Resu
         live.metadata
     );
     apps.patch(name, &params, &one_less).await.context("a finalizer less while it is being deleted")?;
+    let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    apps.patch(name, &params, &none).await.context("no finalizer")?;
+    gone(&apps, name).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_long_already_may_stay_and_be_deleted_but_not_grow() -> Result<()> {
+    let apps = apps(&admin().await?);
+    let (name, params) = ("old-lengths", PatchParams::default());
+    for (field, words) in [
+        ("finalizers", "KN-422: metadata.finalizers has an entry of more than 128 characters"),
+        ("annotations", "KN-422: metadata.annotations has 65539 bytes"),
+        ("ownerReferences", "KN-422: metadata.ownerReferences names an owner with more than 253 characters"),
+    ] {
+        let longer = Patch::Merge(json!({"metadata": {field: lengths(2)[field]}}));
+        refused(&format!("{field} that grow"), apps.patch(name, &params, &longer).await, words)?;
+    }
+    let edit = Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}, "spec": {"displayName": "Old"}}));
+    apps.patch(name, &params, &edit).await.context("an edit of something else")?;
+    apps.delete(name, &DeleteParams::default()).await.context("the deletion")?;
     let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
     apps.patch(name, &params, &none).await.context("no finalizer")?;
     gone(&apps, name).await
