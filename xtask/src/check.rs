@@ -1,4 +1,4 @@
-//! `cargo xtask check`: formatting, lints, each crate alone, generated files, roles, dependencies. Does I/O: runs cargo.
+//! `cargo xtask check`: formatting, lints, each crate alone, generated files, roles, dependencies. Runs cargo.
 
 mod deny;
 mod roles;
