@@ -8,6 +8,7 @@ use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::ResourceExt as _;
 use kube::discovery::{Discovery, verbs};
+use serde_json::Value;
 
 /// Kinds that come and go by themselves.
 const PASSING: [&str; 2] = ["Event", "Lease"];
@@ -56,6 +57,23 @@ impl Everything {
     #[must_use]
     pub fn lost<'a>(&self, before: &'a Self) -> Vec<&'a str> {
         before.0.keys().filter(|key| !self.0.contains_key(*key)).map(String::as_str).collect()
+    }
+
+    /// What is here otherwise than before, by name and with both texts; what each write moves and what is reported in a
+    /// status does not count.
+    #[must_use]
+    pub fn changed(&self, before: &Self) -> Vec<String> {
+        let lasting = |text: &str| {
+            let mut value: Value = serde_json::from_str(text).unwrap_or_default();
+            for moving in ["resourceVersion", "generation", "managedFields"] {
+                value["metadata"][moving].take();
+            }
+            value["status"].take();
+            value
+        };
+        let both = self.0.iter().filter_map(|(key, now)| Some((key, before.0.get(key)?, now)));
+        let other = both.filter(|(_, was, now)| was != now && lasting(was) != lasting(now));
+        other.map(|(key, was, now)| format!("{key}: was {was}, is {now}")).collect()
     }
 
     /// Names of what speaks of something, in its name or anywhere in it.

@@ -7,36 +7,28 @@ use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject};
-use kube::core::{GroupVersionKind, ResourceExt as _};
+use kube::api::DynamicObject;
+use kube::core::ResourceExt as _;
 use kube::runtime::watcher::{self, Event};
 use nova_testkit::Entry;
 use tokio::task::JoinSet;
 
+use crate::object::{self, Kind};
 use crate::{condition, eventually};
 
-/// Group, version, kind, plural.
-pub type Filmed = (&'static str, &'static str, &'static str, &'static str);
-
 /// The kinds that a user or a backend shows trouble by.
-pub const TROUBLE: [Filmed; 10] = [
-    ("kubenova.io", "v1alpha1", "NovaCluster", "novaclusters"),
-    ("kubenova.io", "v1alpha1", "NovaPlan", "novaplans"),
-    ("kubenova.io", "v1alpha1", "NovaTenant", "novatenants"),
-    ("kubenova.io", "v1alpha1", "NovaProject", "novaprojects"),
-    ("kubenova.io", "v1alpha1", "NovaSandbox", "novasandboxes"),
-    ("kubenova.io", "v1alpha1", "NovaApp", "novaapps"),
-    ("", "v1", "Pod", "pods"),
-    ("", "v1", "ResourceQuota", "resourcequotas"),
-    ("apps", "v1", "Deployment", "deployments"),
-    ("core.oam.dev", "v1beta1", "Application", "applications"),
-];
+#[must_use]
+pub fn trouble() -> Vec<&'static Kind> {
+    object::all(&["Pod", "ResourceQuota", "Deployment", "Application"])
+}
 
 /// One version of one object.
 #[derive(Clone, Debug)]
 pub struct Frame {
     /// When this process saw it.
     pub at: Instant,
+    /// The same by the clock of the audit log.
+    pub clock: Timestamp,
     /// Its kind.
     pub kind: &'static str,
     /// What it was.
@@ -89,14 +81,12 @@ pub struct Film {
 
 impl Film {
     /// Begins to watch, and returns once each kind was listed.
-    pub async fn start(client: &Client, kinds: &[Filmed]) -> Result<Self> {
+    pub async fn start(client: &Client, kinds: &[&'static Kind]) -> Result<Self> {
         let frames: Arc<Mutex<Vec<Frame>>> = Arc::default();
         let mut watches = JoinSet::new();
         let (listed, mut lists) = tokio::sync::mpsc::channel(kinds.len().max(1));
-        for (group, version, kind, plural) in kinds.iter().copied() {
-            let gvk = GroupVersionKind::gvk(group, version, kind);
-            let api: Api<DynamicObject> =
-                Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&gvk, plural));
+        for of in kinds.iter().copied() {
+            let (api, kind) = (of.every(client), of.kind.as_str());
             let (frames, listed) = (frames.clone(), listed.clone());
             watches.spawn(async move {
                 let stream = watcher::watcher(api, watcher::Config::default());
@@ -115,7 +105,8 @@ impl Film {
                             continue;
                         }
                     };
-                    let frame = Frame { at: Instant::now(), kind, object: Arc::new(object), gone };
+                    let (at, clock) = (Instant::now(), Timestamp::now());
+                    let frame = Frame { at, clock, kind, object: Arc::new(object), gone };
                     frames.lock().unwrap_or_else(PoisonError::into_inner).push(frame);
                 }
             });

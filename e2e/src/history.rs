@@ -1,9 +1,14 @@
 //! What the audit log must show whatever happened: orders that hold, deletes that are bound, creates counted. No I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use nova_testkit::{Entry, Identity};
 use serde_json::Value;
+
+use crate::film::Frame;
+use crate::object;
 
 /// What the operator has successfully asked for, in the order of the audit log.
 #[must_use]
@@ -25,6 +30,36 @@ pub fn tenant_of(entry: &Entry) -> Option<&str> {
         "novatenants" | "tenants" => Some(&object.name),
         _ => target(entry).strip_prefix("tn-").map(|rest| rest.split('-').next().unwrap_or(rest)),
     }
+}
+
+/// From the first to the last of some requests, by the API server's clock.
+pub fn span<'a>(entries: impl Iterator<Item = &'a Entry>) -> Duration {
+    let times: Vec<Timestamp> = entries.filter_map(|entry| entry.received).collect();
+    let (first, last) = (times.iter().min(), times.iter().max());
+    first.zip(last).map_or(Duration::ZERO, |(first, last)| after(*first, *last))
+}
+
+/// How much later the second moment is; nothing if it is earlier.
+#[must_use]
+pub fn after(first: Timestamp, second: Timestamp) -> Duration {
+    Duration::try_from(second.duration_since(first)).unwrap_or_default()
+}
+
+/// When a version of an object was written, as the audit log has it: the last write of it before a watch showed it.
+#[must_use]
+pub fn written(entries: &[Entry], frame: &Frame) -> Option<Timestamp> {
+    let meta = &frame.object.metadata;
+    let this = |entry: &&Entry| {
+        let (of, object) = (object::kind(frame.kind), &entry.object);
+        object.resource == of.plural
+            && object.api_group == of.group
+            && object.namespace == meta.namespace.as_deref().unwrap_or_default()
+            && object.name == meta.name.as_deref().unwrap_or_default()
+            && entry.is_write()
+            && entry.succeeded()
+    };
+    let before = |at: &Timestamp| *at <= frame.clock;
+    entries.iter().filter(this).filter_map(|entry| entry.received).filter(before).max()
 }
 
 fn is(entry: &Entry, resource: &str) -> bool {

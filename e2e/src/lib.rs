@@ -5,29 +5,34 @@ mod everything;
 pub mod film;
 pub mod history;
 mod look;
+pub mod object;
 mod operator;
+pub mod quantity;
+mod stage;
 
 pub use everything::Everything;
 pub use film::Film;
 pub use look::{Snapshot, any, condition, eventually, is_ready, message, reason};
-pub use operator::OperatorProcess;
+pub use operator::{OperatorProcess, program_says};
+pub use stage::{Alone, Stage, Together};
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use nova_testkit::{ControlPlane, Entry, Identity, Manifests, Mark, Options, Reaper};
 use serde_json::json;
 
 /// A control plane with the project's chart on it.
 pub struct World {
     /// The control plane.
-    pub plane: ControlPlane,
-    /// The administrator.
+    pub plane: Arc<ControlPlane>,
+    /// The administrator. A client belongs to the runtime that made it.
     pub admin: Client,
-    reaper: Reaper,
+    reaper: Arc<Reaper>,
     binary: PathBuf,
 }
 
@@ -50,7 +55,17 @@ impl World {
             .install_chart(&root().join("charts/kubenova"), &json!({"deployment": {"enabled": false}}))
             .await?;
         let admin = plane.admin().await?;
-        Ok(Self { plane, admin, reaper: Reaper::start(None)?, binary })
+        Ok(Self { plane: Arc::new(plane), admin, reaper: Arc::new(Reaper::start(None)?), binary })
+    }
+
+    /// The same world with a client of the present runtime.
+    pub async fn for_another_runtime(&self) -> Result<Self> {
+        Ok(Self {
+            plane: self.plane.clone(),
+            admin: self.plane.admin().await?,
+            reaper: self.reaper.clone(),
+            binary: self.binary.clone(),
+        })
     }
 
     /// Starts the operator as its `ServiceAccount` and waits until it is ready.
@@ -76,16 +91,23 @@ impl World {
         OperatorProcess::spawn(&self.reaper, &self.binary, self.plane.dir(), kubeconfig, env)
     }
 
-    /// What the operator's program prints for some arguments.
-    pub fn program_says(&self, args: &[&str]) -> Result<String> {
-        let output = std::process::Command::new(&self.binary).args(args).output()?;
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
     /// Writes of the operator since `mark`, events and status among them; leases and dry runs are not.
     pub async fn operator_writes(&self, mark: Mark) -> Result<Vec<Entry>> {
         self.plane.audit().settle().await;
         self.plane.audit().writes_by(&Identity::operator().user_name(), mark)
+    }
+
+    /// Waits until the operator has written nothing for three seconds, about one tenant or at all: counts of parents
+    /// follow a moment after their children.
+    pub async fn silent(&self, tenant: Option<&str>, within: Duration) -> Result<()> {
+        eventually("the operator falls silent", within, async || {
+            let mark = self.mark().await.map_err(|e| e.to_string())?;
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let mut writes = self.operator_writes(mark).await.map_err(|e| e.to_string())?;
+            writes.retain(|w| tenant.is_none() || history::tenant_of(w) == tenant);
+            if writes.is_empty() { Ok(()) } else { Err(format!("{} writes", writes.len())) }
+        })
+        .await
     }
 
     /// The present end of the audit log.
@@ -99,18 +121,12 @@ impl World {
         Manifests::from_yaml(yaml, "default")?.apply(&self.admin).await
     }
 
-    /// Applies documents of Nova kinds; the first refusal ends it. `World::apply` would wait for what is missing.
+    /// Applies documents of known kinds; the first refusal ends it. `World::apply` would wait for what is missing.
     pub async fn apply_once(&self, yaml: &str) -> Result<()> {
         for object in Manifests::from_yaml(yaml, "default")?.objects() {
             let types = object.types.as_ref().context("an object without a kind")?;
-            let kind = types.kind.to_lowercase();
-            let plural = if kind.ends_with('x') { format!("{kind}es") } else { format!("{kind}s") };
-            let gvk = types.clone().try_into().context("a kind without a version")?;
-            let resource = ApiResource::from_gvk_with_plural(&gvk, &plural);
-            let api: Api<DynamicObject> = match &object.metadata.namespace {
-                Some(namespace) => Api::namespaced_with(self.admin.clone(), namespace, &resource),
-                None => Api::all_with(self.admin.clone(), &resource),
-            };
+            let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+            let api = object::kind(&types.kind).within(&self.admin, namespace);
             let params = PatchParams::apply("nova-e2e").force();
             let name = object.metadata.name.as_deref().unwrap_or_default();
             api.patch(name, &params, &Patch::Apply(object)).await.context(format!("apply {name}"))?;

@@ -9,6 +9,8 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::core::{GroupVersionKind, ResourceExt};
 use serde_json::Value;
 
+use crate::object;
+
 /// Looks every 100 ms until `look` is content, and fails with its last word after `within`.
 pub async fn eventually<T>(
     what: &str,
@@ -50,30 +52,22 @@ pub fn message(object: &DynamicObject) -> &str {
     condition(object, "Ready").and_then(|c| c["message"].as_str()).unwrap_or_default()
 }
 
-/// Kinds that a picture of a tenant holds: group, version, kind, plural, cluster-scoped.
-const KINDS: [(&str, &str, &str, &str); 17] = [
-    ("kubenova.io", "v1alpha1", "NovaTenant", "novatenants"),
-    ("kubenova.io", "v1alpha1", "NovaProject", "novaprojects"),
-    ("kubenova.io", "v1alpha1", "NovaSandbox", "novasandboxes"),
-    ("kubenova.io", "v1alpha1", "NovaApp", "novaapps"),
-    ("capsule.clastix.io", "v1beta2", "Tenant", "tenants"),
-    ("core.oam.dev", "v1beta1", "Application", "applications"),
-    ("core.oam.dev", "v1beta1", "ResourceTracker", "resourcetrackers"),
-    ("", "v1", "Namespace", "namespaces"),
-    ("", "v1", "ServiceAccount", "serviceaccounts"),
-    ("", "v1", "ResourceQuota", "resourcequotas"),
-    ("", "v1", "LimitRange", "limitranges"),
-    ("", "v1", "Service", "services"),
-    ("", "v1", "Pod", "pods"),
-    ("apps", "v1", "Deployment", "deployments"),
-    ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
-    ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
-    ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings"),
+/// Kinds of others that a picture of a tenant holds.
+const OTHERS: [&str; 13] = [
+    "Tenant",
+    "Application",
+    "ResourceTracker",
+    "Namespace",
+    "ServiceAccount",
+    "ResourceQuota",
+    "LimitRange",
+    "Service",
+    "Pod",
+    "Deployment",
+    "NetworkPolicy",
+    "RoleBinding",
+    "ClusterRoleBinding",
 ];
-
-/// Kinds of these without a namespace.
-const CLUSTER_SCOPED: [&str; 5] =
-    ["NovaTenant", "Tenant", "ResourceTracker", "Namespace", "ClusterRoleBinding"];
 
 /// Any kind, all namespaces.
 #[must_use]
@@ -89,19 +83,18 @@ pub struct Snapshot(pub BTreeMap<String, Value>);
 impl Snapshot {
     pub(crate) async fn take(client: &Client, tenant: &str) -> Result<Self> {
         let everywhere = ListParams::default();
-        let namespaces = any(client, "", "v1", "Namespace", "namespaces").list(&everywhere).await?;
+        let namespaces = object::kind("Namespace").every(client).list(&everywhere).await?;
         let ours: Vec<String> =
             namespaces.iter().map(ResourceExt::name_any).filter(|n| is_in(n, tenant)).collect();
         // Namespace by namespace, so that a picture of one tenant costs the same however many there are.
         let mut lists = Vec::new();
-        for (group, version, kind, plural) in KINDS {
-            let resource =
-                ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
-            let apis: Vec<Api<DynamicObject>> = if CLUSTER_SCOPED.contains(&kind) {
-                vec![Api::all_with(client.clone(), &resource)]
+        for of in object::all(&OTHERS) {
+            let apis: Vec<Api<DynamicObject>> = if of.namespaced {
+                ours.iter().map(|namespace| of.within(client, namespace)).collect()
             } else {
-                ours.iter().map(|n| Api::namespaced_with(client.clone(), n, &resource)).collect()
+                vec![of.every(client)]
             };
+            let kind = of.kind.as_str();
             lists.extend(
                 apis.into_iter()
                     .map(|api| async move { anyhow::Ok((kind, api.list(&ListParams::default()).await?)) }),
@@ -234,8 +227,9 @@ fn strip(value: &mut Value) {
 pub(crate) async fn all_ready(client: &Client, tenant: &str, within: Duration) -> Result<()> {
     eventually("every Nova object is Ready", within, async || {
         let mut seen = 0;
-        for (group, version, kind, plural) in KINDS.into_iter().filter(|(g, ..)| *g == "kubenova.io") {
-            let objects = any(client, group, version, kind, plural).list(&ListParams::default()).await;
+        for of in object::nova() {
+            let kind = of.kind.as_str();
+            let objects = of.every(client).list(&ListParams::default()).await;
             for object in objects.map_err(|e| e.to_string())? {
                 if belongs(kind, &object, tenant).is_none() {
                     continue;

@@ -13,6 +13,7 @@ use crate::eventually;
 pub struct OperatorProcess {
     process: Process,
     address: String,
+    held: tokio::sync::Mutex<()>,
 }
 
 /// The binary, built before the tests run: `cargo xtask test` does it.
@@ -26,6 +27,12 @@ pub(crate) fn binary() -> Result<PathBuf> {
     found.with_context(|| {
         format!("kubenova is missing near {}; build it first: cargo build -p kubenova", this.display())
     })
+}
+
+/// What the program prints for some arguments.
+pub fn program_says(args: &[&str]) -> Result<String> {
+    let output = std::process::Command::new(binary()?).args(args).output().context("run kubenova")?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 impl OperatorProcess {
@@ -48,7 +55,7 @@ impl OperatorProcess {
         let mut env = vec![("RUST_LOG".to_owned(), "info,nova_operator=debug".to_owned())];
         env.extend_from_slice(more);
         let process = reaper.spawn("operator", Path::new("/bin/sh"), &command, &env, &log)?;
-        Ok(Self { process, address })
+        Ok(Self { process, address, held: tokio::sync::Mutex::const_new(()) })
     }
 
     /// Its process id.
@@ -115,6 +122,28 @@ impl OperatorProcess {
         Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 
+    /// The end of its log.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        nova_testkit::process::tail(self.log(), 20)
+    }
+
+    /// Holds it still while something is done that it would otherwise undo in between. It must take moments only.
+    pub async fn held<T>(&self, what: impl Future<Output = Result<T>>) -> Result<T> {
+        let _one_at_a_time = self.held.lock().await;
+        let still = Still::hold(self.pid())?;
+        let done = what.await;
+        drop(still);
+        done
+    }
+
+    /// The passes that it has counted so far, of all kinds.
+    pub async fn passes(&self) -> Result<u64> {
+        let page = self.http("/metrics").await?;
+        let counts = page.lines().filter(|line| line.starts_with("kubenova_reconcile_seconds_count"));
+        Ok(counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+    }
+
     /// Kills it with SIGKILL.
     pub fn kill(&self) {
         self.process.kill();
@@ -125,6 +154,30 @@ impl Drop for OperatorProcess {
     fn drop(&mut self) {
         self.process.kill();
     }
+}
+
+/// A process that stands still until this is dropped.
+struct Still(u32);
+
+impl Still {
+    fn hold(pid: u32) -> Result<Self> {
+        signal("STOP", pid)?;
+        Ok(Self(pid))
+    }
+}
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        // It fails only when the process is gone, and then nothing stands still.
+        drop(signal("CONT", self.0));
+    }
+}
+
+fn signal(name: &str, pid: u32) -> Result<()> {
+    let command = format!("kill -{name} {pid}");
+    let status = std::process::Command::new("/bin/sh").args(["-c", &command]).status().context("run kill")?;
+    anyhow::ensure!(status.success(), "{command}: {status}");
+    Ok(())
 }
 
 async fn get(address: &str, path: &str) -> Result<String> {

@@ -3,61 +3,42 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::film::{Frame, TROUBLE, busiest};
-use e2e::{Film, World, any, eventually, is_ready, message, reason};
+use e2e::film::{Frame, busiest, trouble};
+use e2e::object::{self, Place, image};
+use e2e::{Film, Stage, World, eventually, history, is_ready, message, reason};
 use jiff::Timestamp;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use nova_testkit::{CapsuleValues, Component, Entry, Mark, Options};
 use serde_json::{Value, json};
 
-/// From the moment when the fault can be known to the status that tells it.
+/// From the moment when the fault can be known to the status that tells it, by the API server's clock.
 const TOLD: Duration = Duration::from_secs(5);
 /// For what nobody measures.
-const SOON: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// How long Capsule is away, to count what is tried meanwhile.
 const LASTING: Duration = Duration::from_secs(61);
-/// Silence after which Vela counts as away; the operator's own figure.
-const SILENCE: Duration = Duration::from_secs(8);
-
-fn nova(world: &World, kind: &'static str) -> Api<DynamicObject> {
-    any(&world.admin, "kubenova.io", "v1alpha1", kind, &format!("{}s", kind.to_lowercase()))
-}
-
-async fn merge(api: &Api<DynamicObject>, name: &str, spec: &Value) -> Result<()> {
-    api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"spec": spec}))).await?;
-    Ok(())
-}
 
 fn plan(name: &str, cpu: u8) -> String {
-    format!(
-        "apiVersion: kubenova.io/v1alpha1\nkind: NovaPlan\nmetadata: {{name: {name}}}\nspec: {{quotas: {{cpu: {cpu}, pods: 20}}}}"
-    )
+    object::plan(name, &json!({"quotas": {"cpu": cpu, "pods": 20}}))
 }
 
 fn tenant(name: &str) -> String {
-    format!(
-        "apiVersion: kubenova.io/v1alpha1\nkind: NovaTenant\nmetadata: {{name: {name}}}\nspec: {{plan: harbour}}"
-    )
+    object::tenant(name, &json!({"plan": "harbour"}))
 }
 
 fn project(name: &str) -> String {
-    format!(
-        "apiVersion: kubenova.io/v1alpha1\nkind: NovaProject\nmetadata: {{name: {name}, namespace: tn-wharf}}\nspec: {{}}"
-    )
+    object::project("wharf", name, &json!({}))
 }
 
 fn app(name: &str) -> String {
-    format!(
-        "apiVersion: kubenova.io/v1alpha1\nkind: NovaApp\nmetadata: {{name: {name}, namespace: tn-wharf-app-front}}\nspec: {{source: {{kind: containerImage, containerImage: {{image: nginx, tag: '1'}}}}}}"
-    )
+    object::app("tn-wharf-app-front", name, &image("1"))
 }
 
 /// A tenant `wharf` with the project `front` and an app `web` in it, all Ready.
 async fn set_up(world: &World) -> Result<()> {
-    world
-        .apply_until_accepted(&[plan("harbour", 4), tenant("wharf"), project("front"), app("web")], SOON)
-        .await?;
-    world.ready("wharf", SOON).await
+    let documents = [plan("harbour", 4), tenant("wharf"), project("front"), app("web")];
+    world.apply_until_accepted(&documents, PATIENCE).await?;
+    world.ready("wharf", PATIENCE).await?;
+    world.silent(None, PATIENCE).await
 }
 
 fn told<'a>(
@@ -79,45 +60,56 @@ fn well<'a>(kind: &'a str, namespace: &'a str, name: &'a str) -> impl Fn(&Frame)
 }
 
 /// The first write of the operator that Capsule's absence made the API server refuse: from then on it can be known.
-async fn first_refusal(world: &World, mark: Mark, start: (Instant, Timestamp)) -> Result<Instant> {
-    let refused = eventually("a write is refused for want of Capsule", SOON, async || {
+async fn first_refusal(world: &World, mark: Mark) -> Result<Timestamp> {
+    eventually("a write is refused for want of Capsule", PATIENCE, async || {
         let writes = world.operator_writes(mark).await.map_err(|e| e.to_string())?;
         let first = writes.iter().filter(|w| w.code == 500).filter_map(|w| w.received).min();
         first.ok_or_else(|| format!("{} writes, none refused", writes.len()))
     })
-    .await?;
-    let after = refused.duration_since(start.1);
-    Ok(start.0 + Duration::try_from(after).unwrap_or_default())
+    .await
 }
 
-/// Waits for a status and measures from `known`; looks at blocker, class and fix.
-async fn tells(
-    film: &Film,
-    known: Instant,
-    since: Instant,
-    what: (&str, &str, &str),
-    words: &str,
-) -> Result<()> {
+/// When the operator wrote what a frame shows.
+async fn written(world: &World, frame: &Frame) -> Result<Timestamp> {
+    world.plane.audit().settle().await;
+    let entries = world.plane.audit().since(Mark::default())?;
+    history::written(&entries, frame).with_context(|| format!("no write of {}", frame.name()))
+}
+
+/// Waits for a status that tells of the absence, and looks at blocker, class and fix.
+async fn tells(film: &Film, since: Instant, what: (&str, &str, &str), words: &str) -> Result<Frame> {
     let (kind, namespace, name) = what;
-    let frame =
-        film.first(&format!("{kind} {name} tells"), since, SOON, told(kind, namespace, name, words)).await;
+    let tells = told(kind, namespace, name, words);
+    let frame = film.first(&format!("{kind} {name} tells"), since, PATIENCE, tells).await;
     let last = film.of(kind, namespace, name);
     let frame =
         frame.with_context(|| format!("last: {:?}", last.last().map(|f| &f.object.data["status"])))?;
-    let took = frame.at.saturating_duration_since(known);
-    println!("  {kind} {name} told after {took:.1?}: {}", message(&frame.object));
-    ensure!(took <= TOLD, "{kind} {name} told {took:?} after it could be known");
     let blocker = &frame.object.data["status"]["blockers"][0];
     ensure!(blocker["class"] == "platform" && blocker["reason"] == "BackendUnavailable", "{blocker}");
     ensure!(blocker["fix"].as_str().is_some_and(|fix| fix.contains("-system get pods")), "{blocker}");
     ensure!(e2e::condition(&frame.object, "Stalled").is_none(), "it heals by itself, and yet: {blocker}");
+    Ok(frame)
+}
+
+/// The same, told in time after a moment.
+async fn tells_in_time(
+    world: &World,
+    film: &Film,
+    (known, since): (Timestamp, Instant),
+    what: (&str, &str, &str),
+    words: &str,
+) -> Result<()> {
+    let frame = tells(film, since, what, words).await?;
+    let took = history::after(known, written(world, &frame).await?);
+    println!("  {} told after {took:.1?}: {}", frame.name(), message(&frame.object));
+    ensure!(took <= TOLD, "{} told {took:?} after it could be known", frame.name());
     Ok(())
 }
 
 async fn heals(film: &Film, start: Instant, all: &[(&str, &str, &str)]) -> Result<()> {
     for (kind, namespace, name) in all {
         let since_start = well(kind, namespace, name);
-        eventually(&format!("{kind} {name} is Ready again"), SOON, async || {
+        eventually(&format!("{kind} {name} is Ready again"), PATIENCE, async || {
             let frames = film.of(kind, namespace, name);
             let last = frames.last().filter(|f| since_start(f)).map(|f| f.at);
             last.ok_or_else(|| frames.last().map(|f| message(&f.object).to_owned()).unwrap_or_default())
@@ -147,32 +139,22 @@ const FRONT: (&str, &str, &str) = ("NovaProject", "tn-wharf", "front");
 const WHARF: (&str, &str, &str) = ("NovaTenant", "", "wharf");
 const LOCAL: (&str, &str, &str) = ("NovaCluster", "", "local");
 
-/// One control plane at a time: what is measured should not wait for another's.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+static RECOMMENDED: Stage = Stage::new(Options::default);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_the_recommended_values_everybody_tells_who_waits_for_capsule_or_vela() -> Result<()> {
-    let _alone = ALONE.lock().await;
-    let world = World::start(Options::default()).await?;
-    let operator = world.operator().await?;
-    let film = Film::start(&world.admin, &TROUBLE).await?;
+async fn without_capsule_those_who_wait_for_it_say_so_and_the_others_go_on() -> Result<()> {
+    let world = RECOMMENDED.alone().await?;
     set_up(&world).await?;
-    capsule_stops(&world, &film).await?;
-    vela_stops(&world, &film).await?;
-    ensure!(operator.is_running(), "the operator has ended");
-    honest(&film)
-}
-
-async fn capsule_stops(world: &World, film: &Film) -> Result<()> {
-    let (mark, start) = (world.mark().await?, (Instant::now(), Timestamp::now()));
+    let film = Film::start(&world.admin, &trouble()).await?;
+    let (mark, start) = (world.mark().await?, Instant::now());
     world.plane.stop(Component::Capsule).await?;
     let late = ("NovaApp", "tn-wharf-app-front", "late");
     let back = ("NovaProject", "tn-wharf", "back");
+    let quay = ("NovaTenant", "", "quay");
     world.apply_once(&project("back")).await?;
     world.apply_once(&app("late")).await?;
     world.apply_once(&tenant("quay")).await?;
-    let quay = ("NovaTenant", "", "quay");
-    let known = first_refusal(world, mark, start).await?;
+    let known = first_refusal(&world, mark).await?;
     println!("Capsule stopped, with the recommended values; known by the API server's first refusal:");
     for (what, words) in [
         (LOCAL, "capsule: it does not answer: "),
@@ -181,162 +163,183 @@ async fn capsule_stops(world: &World, film: &Film) -> Result<()> {
         (back, "Namespace tn-wharf-app-back: Capsule does not answer"),
         (late, "Application tn-wharf-app-front/late: Capsule does not answer"),
     ] {
-        tells(film, known, start.0, what, words).await?;
+        tells_in_time(&world, &film, (known, start), what, words).await?;
     }
 
     // What needs no Capsule goes on: a plan, a tenant's own words, an app that is there, and its status.
     let meanwhile = Instant::now();
     world.apply_once(&plan("inland", 1)).await?;
-    film.first("a new plan is Ready", meanwhile, TOLD, well("NovaPlan", "", "inland")).await?;
-    merge(&nova(world, "NovaTenant"), "wharf", &json!({"displayName": "Wharf"})).await?;
+    film.first("a new plan is Ready", meanwhile, PATIENCE, well("NovaPlan", "", "inland")).await?;
+    let wharf = Place::new("NovaTenant", "", "wharf");
+    wharf.merge(&world, &json!({"spec": {"displayName": "Wharf"}})).await?;
     let observed =
         |f: &Frame| f.is("NovaTenant", "", "wharf") && f.object.metadata.generation == Some(f.observed());
     let named = |f: &Frame| observed(f) && f.object.data["spec"]["displayName"] == "Wharf";
-    film.first("a change of the tenant is observed", meanwhile, TOLD, named).await?;
+    film.first("a change of the tenant is observed", meanwhile, PATIENCE, named).await?;
 
-    tokio::time::sleep(LASTING.saturating_sub(start.0.elapsed())).await;
+    tokio::time::sleep(LASTING.saturating_sub(start.elapsed())).await;
+    a_minute_without(&world, mark).await?;
+    undisturbed(&film, start, WEB)?;
+    undisturbed(&film, start, FRONT)?;
+
+    world.plane.start_component(Component::Capsule).await?;
+    println!("Capsule answers again:");
+    heals(&film, Instant::now(), &[LOCAL, WHARF, quay, back, late]).await?;
+    honest(&film)
+}
+
+/// What was tried meanwhile is bounded, in any minute of it.
+async fn a_minute_without(world: &World, mark: Mark) -> Result<()> {
     let writes = world.operator_writes(mark).await?;
     let refused = writes.iter().filter(|w| !w.succeeded()).count();
     let (most, of) = busiest(&writes);
     println!(
-        "  a minute without Capsule: {} writes, {refused} of them refused, at most {most} on one: {of}",
+        "  without Capsule: {} writes, {refused} of them refused, at most {most} a minute on one: {of}",
         writes.len()
     );
     ensure!(most <= 12, "{most} requests in a minute: {of}");
-    let probes = probes(world, mark)?;
-    println!("  and {probes} dry runs to see whether it is back");
-    ensure!((1..=13).contains(&probes), "{probes} probes in a minute");
-    undisturbed(film, start.0, WEB)?;
-    undisturbed(film, start.0, FRONT)?;
-
-    world.plane.start_component(Component::Capsule).await?;
-    println!("Capsule answers again:");
-    heals(film, Instant::now(), &[LOCAL, WHARF, quay, back, late]).await
-}
-
-fn probes(world: &World, mark: Mark) -> Result<usize> {
     let entries: Vec<Entry> = world.plane.audit().since(mark)?;
-    Ok(entries
-        .iter()
-        .filter(|e| e.user.ends_with(":kubenova-operator") && e.uri.contains("dryRun=All"))
-        .count())
+    let probe = |e: &&Entry| e.user.ends_with(":kubenova-operator") && e.uri.contains("dryRun=All");
+    let probes: Vec<Timestamp> = entries.iter().filter(probe).filter_map(|e| e.received).collect();
+    let within = |from: &Timestamp| {
+        probes.iter().filter(|at| *at >= from && history::after(*from, **at) < Duration::from_mins(1)).count()
+    };
+    let most = probes.iter().map(within).max().unwrap_or(0);
+    println!("  and at most {most} dry runs a minute to see whether it is back");
+    ensure!((1..=13).contains(&most), "{most} probes in a minute");
+    Ok(())
 }
 
-async fn vela_stops(world: &World, film: &Film) -> Result<()> {
+#[tokio::test(flavor = "multi_thread")]
+async fn without_vela_an_app_that_waits_for_it_says_so_and_the_others_go_on() -> Result<()> {
+    let world = RECOMMENDED.alone().await?;
+    set_up(&world).await?;
+    let film = Film::start(&world.admin, &trouble()).await?;
     world.plane.stop(Component::Vela).await?;
     let start = Instant::now();
     world.apply_once(&app("becalmed")).await?;
     let becalmed = ("NovaApp", "tn-wharf-app-front", "becalmed");
-    let waits = film
-        .first("the Application is there", start, SOON, |f| {
-            f.is("Application", "tn-wharf-app-front", "becalmed")
-        })
-        .await?;
-    println!("Vela stopped; known by {SILENCE:?} of silence on an Application that waits:");
-    let known = waits.at + SILENCE;
-    tells(
-        film,
-        known,
-        start,
-        becalmed,
-        "Application tn-wharf-app-front/becalmed: KubeVela has not acted on it",
-    )
-    .await?;
-    tells(film, known, start, LOCAL, "kubevela: it does not answer").await?;
+    let waits = |f: &Frame| f.is("Application", "tn-wharf-app-front", "becalmed");
+    let waits = film.first("the Application is there", start, PATIENCE, waits).await?;
+    let words = "Application tn-wharf-app-front/becalmed: KubeVela has not acted on it";
+    let told = tells(&film, start, becalmed, words).await?;
+    // It is known when it has been silent for as long as the status says it was.
+    let silent = silence(message(&told.object))?;
+    println!("Vela stopped; known by {silent:?} of silence on an Application that waits:");
+    let took = history::after(written(&world, &waits).await?, written(&world, &told).await?);
+    println!("  told {took:.1?} after the Application was made: {}", message(&told.object));
+    ensure!(
+        took >= silent.saturating_sub(Duration::from_secs(1)),
+        "{silent:?} of silence told after {took:?}"
+    );
+    ensure!(took <= silent + TOLD, "{silent:?} of silence told after {took:?}");
+    let local = tells(&film, start, LOCAL, "kubevela: it does not answer").await?;
+    let after = history::after(written(&world, &told).await?, written(&world, &local).await?);
+    ensure!(after <= TOLD, "the cluster told {after:?} after the app");
     // A project needs no Vela.
     let meanwhile = Instant::now();
     world.apply_once(&project("yard")).await?;
-    let yard = film
-        .first("a project is Ready without Vela", meanwhile, SOON, well("NovaProject", "tn-wharf", "yard"))
-        .await?;
+    let yard = well("NovaProject", "tn-wharf", "yard");
+    let yard = film.first("a project is Ready without Vela", meanwhile, PATIENCE, yard).await?;
     println!("  meanwhile a new project was Ready after {:.1?}", yard.at - meanwhile);
-    undisturbed(film, start, WEB)?;
+    undisturbed(&film, start, WEB)?;
 
     world.plane.start_component(Component::Vela).await?;
     println!("Vela answers again:");
-    heals(film, Instant::now(), &[LOCAL, becalmed]).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn capsule_may_come_late_and_with_its_defaults_tenant_and_cluster_tell_that_it_is_away() -> Result<()> {
-    let _alone = ALONE.lock().await;
-    let world = World::start(Options { capsule: CapsuleValues::Off, ..Options::default() }).await?;
-    let operator = world.operator().await?;
-    let film = Film::start(&world.admin, &TROUBLE).await?;
-    capsule_comes(&world, &film).await?;
-    capsule_goes(&world, &film).await?;
-    ensure!(operator.is_running(), "the operator has ended");
+    heals(&film, Instant::now(), &[LOCAL, becalmed]).await?;
     honest(&film)
 }
 
+/// The seconds of `… for 8 s …`.
+fn silence(message: &str) -> Result<Duration> {
+    let words: Vec<&str> = message.split_whitespace().collect();
+    let seconds = words.windows(3).find_map(|part| match part {
+        ["for", seconds, unit] if unit.starts_with('s') => seconds.parse().ok(),
+        _ => None,
+    });
+    seconds.map(Duration::from_secs).with_context(|| format!("for how long it was silent: {message}"))
+}
+
 /// Without its CRDs the kinds that need them wait, and go on without a restart once they are there.
-async fn capsule_comes(world: &World, film: &Film) -> Result<()> {
+#[tokio::test(flavor = "multi_thread")]
+async fn capsule_may_come_late() -> Result<()> {
+    let options = Options { capsule: CapsuleValues::Off, vela: false, ..Options::default() };
+    let world = World::start(options).await?;
+    let operator = world.operator().await?;
+    let film = Film::start(&world.admin, &trouble()).await?;
     let start = Instant::now();
     world.apply_once(&plan("harbour", 4)).await?;
     world.apply_once(&tenant("wharf")).await?;
-    let written = film.first("the tenant is there", start, SOON, |f| f.is("NovaTenant", "", "wharf")).await?;
+    let here = |f: &Frame| f.is("NovaTenant", "", "wharf");
+    let known = film.first("the tenant is there", start, PATIENCE, here).await?;
     let missing = |f: &Frame| {
-        f.is("NovaTenant", "", "wharf")
+        here(f)
             && reason(&f.object) == "CapabilityMissing"
             && f.object.data["status"]["lastError"]["code"] == "KN-422"
             && e2e::condition(&f.object, "CapabilityMissing").is_some()
     };
-    let told = film.first("the tenant tells", start, SOON, missing).await?;
-    println!(
-        "Capsule not installed: tenant told after {:.1?}: {}",
-        told.at - written.at,
-        message(&told.object)
-    );
-    ensure!(told.at - written.at <= TOLD, "told late");
-    eventually("the cluster tells", TOLD, async || {
-        let cluster = nova(world, "NovaCluster").get("local").await.map_err(|e| e.to_string())?;
+    let told = film.first("the tenant tells", start, PATIENCE, missing).await?;
+    let took = history::after(written(&world, &known).await?, written(&world, &told).await?);
+    println!("Capsule not installed: tenant told after {took:.1?}: {}", message(&told.object));
+    ensure!(took <= TOLD, "told late");
+    let cluster = Place::new("NovaCluster", "", "local");
+    eventually("the cluster tells", PATIENCE, async || {
+        let cluster = cluster.live(&world).await.map_err(|e| e.to_string())?;
         let status = &cluster.data["status"];
         let told = reason(&cluster) == "CapabilityMissing"
             && status["capabilities"]["capsule"] == Value::Bool(false);
         if told { Ok(()) } else { Err(status.to_string()) }
     })
     .await?;
-    film.first("a plan needs no Capsule", start, SOON, well("NovaPlan", "", "harbour")).await?;
+    film.first("a plan needs no Capsule", start, PATIENCE, well("NovaPlan", "", "harbour")).await?;
 
     let start = Instant::now();
     world.plane.install_capsule(CapsuleValues::Defaults).await?;
     println!("Capsule installed with its defaults in {:.1?}:", start.elapsed());
-    heals(film, Instant::now(), &[WHARF, LOCAL]).await?;
-    let cluster = nova(world, "NovaCluster").get("local").await?;
-    let advice = cluster.data["status"]["components"][0]["message"].as_str().unwrap_or_default();
+    heals(&film, Instant::now(), &[WHARF, LOCAL]).await?;
+    let status = cluster.live(&world).await?.data["status"].clone();
+    let advice = status["components"][0]["message"].as_str().unwrap_or_default();
     println!("  NovaCluster advises: {advice}");
-    ensure!(advice.contains("capsule-values.yaml"), "no advice: {}", cluster.data["status"]);
-    set_up(world).await
+    ensure!(advice.contains("capsule-values.yaml"), "no advice: {status}");
+    ensure!(operator.is_running(), "the operator has ended");
+    honest(&film)
 }
 
 /// With Capsule's defaults not even a status in a tenant's namespace can be written while it is away.
-async fn capsule_goes(world: &World, film: &Film) -> Result<()> {
-    let (mark, start) = (world.mark().await?, (Instant::now(), Timestamp::now()));
+#[tokio::test(flavor = "multi_thread")]
+async fn with_capsules_defaults_tenant_and_cluster_tell_that_it_is_away() -> Result<()> {
+    let world = World::start(Options { capsule: CapsuleValues::Defaults, ..Options::default() }).await?;
+    let operator = world.operator().await?;
+    set_up(&world).await?;
+    let film = Film::start(&world.admin, &trouble()).await?;
+    let (mark, start) = (world.mark().await?, Instant::now());
     world.plane.stop(Component::Capsule).await?;
     let refused = world.apply_once(&app("late")).await;
     ensure!(refused.is_err(), "with Capsule's defaults an app could be written without Capsule");
     // The plan is cluster-scoped, and its change reaches into the tenant's namespaces.
-    merge(&nova(world, "NovaPlan"), "harbour", &json!({"quotas": {"cpu": "6"}})).await?;
-    let known = first_refusal(world, mark, start).await?;
+    let harbour = Place::new("NovaPlan", "", "harbour");
+    harbour.merge(&world, &json!({"spec": {"quotas": {"cpu": "6"}}})).await?;
+    let known = first_refusal(&world, mark).await?;
     println!("Capsule stopped, with its defaults; known by the API server's first refusal:");
-    tells(film, known, start.0, WHARF, "Capsule does not answer").await?;
-    tells(film, known, start.0, LOCAL, "capsule: it does not answer").await?;
-    let quota = nova(world, "NovaTenant").get("wharf").await?.data["status"]["quota"].clone();
+    tells_in_time(&world, &film, (known, start), WHARF, "Capsule does not answer").await?;
+    tells_in_time(&world, &film, (known, start), LOCAL, "capsule: it does not answer").await?;
+    let quota = Place::new("NovaTenant", "", "wharf").live(&world).await?.data["status"]["quota"].clone();
     ensure!(quota["allocated"]["requests.cpu"] == "4", "what was refused counts as allocated: {quota}");
     let meanwhile = Instant::now();
     world.apply_once(&plan("inland", 1)).await?;
-    film.first("a new plan is Ready", meanwhile, TOLD, well("NovaPlan", "", "inland")).await?;
-    undisturbed(film, start.0, WEB)?;
+    film.first("a new plan is Ready", meanwhile, PATIENCE, well("NovaPlan", "", "inland")).await?;
+    undisturbed(&film, start, WEB)?;
 
     world.plane.start_component(Component::Capsule).await?;
     println!("Capsule answers again:");
     let back = Instant::now();
-    heals(film, back, &[LOCAL, WHARF, FRONT, WEB]).await?;
+    heals(&film, back, &[LOCAL, WHARF, FRONT, WEB]).await?;
     let quota = |f: &Frame| {
         f.is("ResourceQuota", "tn-wharf-app-front", "kubenova-quota")
             && f.object.data["spec"]["hard"]["requests.cpu"] == "6"
     };
-    let quota = film.first("the plan's change has arrived", start.0, SOON, quota).await?;
+    let quota = film.first("the plan's change has arrived", start, PATIENCE, quota).await?;
     println!("  the change that waited was made {:.1?} after", quota.at.saturating_duration_since(back));
-    Ok(())
+    ensure!(operator.is_running(), "the operator has ended");
+    honest(&film)
 }

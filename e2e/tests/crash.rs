@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{OperatorProcess, Snapshot, World, any, even_quickstart, eventually, history, is_ready};
+use e2e::object::Place;
+use e2e::{OperatorProcess, Snapshot, World, even_quickstart, eventually, history, is_ready};
 use jiff::Timestamp;
 use nova_testkit::fault_proxy::Write;
 use nova_testkit::{Entry, FaultProxy, Identity, Mark, Options};
 
-const CONVERGES: Duration = Duration::from_mins(1);
+const CONVERGES: Duration = Duration::from_mins(2);
 /// Within this after the last object is Ready, the counts of its parents are right too.
-const SETTLES: Duration = Duration::from_secs(15);
+const SETTLES: Duration = Duration::from_mins(1);
+/// Runs until a write that is in every run has to be met.
+const TRIES: usize = 3;
 /// After the end is reached, a run waits so long for writes that come late.
 const AFTERMATH: Duration = Duration::from_millis(1200);
 
@@ -30,35 +33,59 @@ async fn a_kill_after_any_write_of_the_quickstart_changes_nothing_in_the_end() -
     println!("and again: {} writes, converged after {:.1?}", again.trace.len(), again.took);
     let known: BTreeSet<Signature> =
         reference.signatures().into_iter().chain(again.signatures()).map(|(s, _)| s).collect();
-    let targets = reference.signatures();
-    let whole = targets.len();
     let expected = reference.end.clone();
     runs.extend([reference, again]);
 
     let mut hit = BTreeSet::new();
-    let mut missed = Vec::new();
-    for (k, (target, _)) in targets.iter().enumerate().map(|(k, target)| (k + 1, target)) {
-        let tenant = format!("kill{k:03}");
-        let run = run(&world, &proxy, &mut operator, &tenant, Some(target), Some(&expected)).await;
-        let run = run.with_context(|| format!("run {k} of {whole}, killed after {target}"))?;
-        println!("{k}/{whole}: {:.1?}, killed after write {} {target}", run.took, run.killed_at);
-        if run.killed_at == 0 {
-            missed.push(target.clone());
-        } else {
-            hit.insert(target.clone());
+    for (k, target) in known.iter().enumerate().map(|(k, target)| (k + 1, target)) {
+        // What hangs on time is tried once; anything else has to be met.
+        let tries = if target.by_time().is_some() { 1 } else { TRIES };
+        for attempt in 1..=tries {
+            let tenant = format!("kill{k:03}{attempt}");
+            let run = run(&world, &proxy, &mut operator, &tenant, Some(target), Some(&expected)).await;
+            let run = run.with_context(|| format!("run {k} of {}, killed after {target}", known.len()))?;
+            println!("{k}/{}: {:.1?}, killed after write {} {target}", known.len(), run.took, run.killed_at);
+            let met = run.killed_at > 0;
+            runs.push(run);
+            if met {
+                hit.insert(target.clone());
+                break;
+            }
         }
-        runs.push(run);
     }
     let slowest = runs.iter().map(|run| run.took).max().unwrap_or_default();
     println!("{} runs in {:.0?}, the slowest {slowest:.1?}", runs.len(), start.elapsed());
-    let unhit: Vec<String> = known.difference(&hit).map(ToString::to_string).collect();
-    println!("signatures hit / known: {} / {}; not hit: {unhit:#?}", hit.len(), known.len());
-    // What is written again, a quota in two steps or a status that the next one overtakes, is written or not as time
-    // has it. Anything else is written in every run.
-    missed.retain(|target| target.occurrence == 1 && !target.path.contains("/status"));
-    ensure!(missed.is_empty(), "these writes of the reference did not happen again: {missed:#?}");
+    covered(&known, &hit)?;
     judge_history(&world, &runs).await
 }
+
+/// Every write of the reference was crashed in, but for those that the table of what hangs on time gives a reason for;
+/// and of those no kind is left out altogether.
+fn covered(known: &BTreeSet<Signature>, hit: &BTreeSet<Signature>) -> Result<()> {
+    let missed: Vec<&Signature> = known.difference(hit).collect();
+    println!("writes crashed in / known: {} / {}", hit.len(), known.len());
+    for signature in &missed {
+        println!("  not met: {signature}: {}", signature.by_time().unwrap_or("no reason is known"));
+    }
+    let unexcused: Vec<String> =
+        missed.iter().filter(|s| s.by_time().is_none()).map(ToString::to_string).collect();
+    ensure!(unexcused.is_empty(), "these writes were not crashed in, and no table says why: {unexcused:#?}");
+    let shapes = |of: &BTreeSet<Signature>| -> BTreeSet<(String, String)> {
+        of.iter().map(|s| (s.method.clone(), s.path.clone())).collect()
+    };
+    let never: Vec<_> = shapes(known).difference(&shapes(hit)).cloned().collect();
+    ensure!(never.is_empty(), "not one of these writes was crashed in: {never:#?}");
+    Ok(())
+}
+
+/// Writes that happen or not as time has it, from their second time on: a part of the path, and why.
+const BY_TIME: [(&str, &str); 2] = [
+    ("/status", "a status is overtaken by the next one, if that comes soon enough"),
+    (
+        "/resourcequotas/",
+        "a share is given in one step or in two, as those of other namespaces have come down by then",
+    ),
+];
 
 /// A write that can be told from others in every run: method, path with the tenant masked, and which of its kind.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -72,6 +99,14 @@ impl std::fmt::Display for Signature {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let path = self.path.trim_start_matches("/apis/").trim_start_matches("/api/");
         write!(f, "{} {path} #{}", self.method, self.occurrence)
+    }
+}
+
+impl Signature {
+    /// Why it may not happen in a run, if that is so.
+    fn by_time(&self) -> Option<&'static str> {
+        let again = self.occurrence > 1;
+        BY_TIME.iter().find(|(part, _)| again && self.path.contains(part)).map(|(_, why)| *why)
     }
 }
 
@@ -107,8 +142,7 @@ struct Picture {
 }
 
 async fn picture(world: &World, tenant: &str) -> Result<Picture> {
-    let plans = any(&world.admin, "kubenova.io", "v1alpha1", "NovaPlan", "novaplans");
-    let plan = plans.get(&plan_of(tenant)).await?;
+    let plan = Place::new("NovaPlan", "", &plan_of(tenant)).live(world).await?;
     ensure!(is_ready(&plan), "the plan is not ready");
     let plan = plan.data["status"]["usedBy"].to_string() + &format!("{:?}", plan.metadata.finalizers);
     Ok(Picture { tenant: world.snapshot(tenant).await?, plan: plan.replace(tenant, "TENANT").into() })
@@ -141,17 +175,14 @@ async fn first_start(world: &World, proxy: &FaultProxy) -> Result<OperatorProces
             }
         };
         if outlived {
-            let clusters = any(&world.admin, "kubenova.io", "v1alpha1", "NovaCluster", "novaclusters");
-            ensure!(
-                is_ready(&clusters.get("local").await?),
-                "NovaCluster local is not ready after {kills} kills"
-            );
+            let cluster = Place::new("NovaCluster", "", "local").live(world).await?;
+            ensure!(is_ready(&cluster), "NovaCluster local is not ready after {kills} kills");
             println!("first start: killed after each of its {kills} writes, then nothing was left to write");
             proxy.reset();
             return Ok(operator);
         }
         println!("first start: killed after {}", proxy.writes().last().map_or("?", Write::resource));
-        operator.ended(Duration::from_secs(2)).await?;
+        operator.ended(CONVERGES).await?;
     }
     anyhow::bail!("the first start has more than five writes")
 }
@@ -203,7 +234,7 @@ async fn run(
         interrupted.set(true);
         let killed_at = trace.iter().find(|write| !write.delivered).map_or(0, |write| write.number);
         proxy.reset();
-        operator.ended(Duration::from_secs(2)).await?;
+        operator.ended(CONVERGES).await?;
         *operator = world.operator_with(proxy.kubeconfig()).await?;
         converged.await?;
         (as_expected().await?, killed_at)
@@ -262,7 +293,7 @@ async fn judge_history(world: &World, runs: &[Run]) -> Result<()> {
         if writes.len() > 3 * reference.len() {
             found.push(format!("{} writes instead of {}", writes.len(), reference.len()));
         }
-        let late = |w: &&&Entry| w.received.is_some_and(|at| at.duration_since(run.ended).as_secs() >= 3);
+        let late = |w: &&&Entry| w.received.is_some_and(|at| at.duration_since(run.ended).as_secs() >= 10);
         found.extend(writes.iter().filter(late).map(|w| format!("long after its run: {}", w.summary())));
         problems.extend(found.into_iter().map(|problem| format!("{}: {problem}", run.tenant)));
     }

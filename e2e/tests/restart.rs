@@ -1,119 +1,97 @@
 //! Restarts on the converged state cost no write, a lost status is rebuilt, and the operator can be looked at.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{OperatorProcess, World, any, eventually, quickstart};
-use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams};
-use kube::core::{GroupVersionKind, ResourceExt as _};
-use nova_testkit::{Entry, Identity, Mark, Options};
+use e2e::object::{self, Kind};
+use e2e::{Alone, OperatorProcess, Stage, World, eventually, history, program_says, quickstart};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
+use kube::core::ResourceExt as _;
+use nova_testkit::{Entry, Identity, Options};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-const CONVERGES: Duration = Duration::from_mins(1);
+const CONVERGES: Duration = Duration::from_mins(2);
 /// Watched after each restart.
 const QUIET: Duration = Duration::from_secs(15);
+/// The chart's `terminationGracePeriodSeconds` is 30; half of it is plenty.
+const ENDS: Duration = Duration::from_secs(10);
+const TENANT: &str = "acme";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_restart_writes_nothing_and_a_lost_status_is_rebuilt() -> Result<()> {
-    let world = World::start(Options::default()).await?;
-    help_shows_examples(&world)?;
-    let kubeconfig = world.plane.kubeconfig(&Identity::operator()).await?;
-    let operator = world.operator_with(&kubeconfig).await?;
-    world.apply_until_accepted(&quickstart("acme")?, CONVERGES).await?;
-    world.ready("acme", CONVERGES).await?;
-    falls_silent(&world).await?;
+static STAGE: Stage = Stage::new(Options::default);
 
-    let took = operator.stop().await;
-    println!("SIGTERM: ended after {took:.1?}");
-    ensure!(took < Duration::from_secs(10), "it took {took:?} to end");
-    let operator = restarted(&world, &kubeconfig, "after SIGTERM").await?;
-    operator.kill();
-    operator.ended(Duration::from_secs(2)).await?;
-    let operator = restarted(&world, &kubeconfig, "after SIGKILL").await?;
-
-    statuses_are_rebuilt(&world, "set to observedGeneration -1", &json!({"observedGeneration": -1})).await?;
-    statuses_are_rebuilt(&world, "emptied", &json!({})).await?;
-    pages_and_logs_tell(&operator).await?;
-    operator.stop().await;
-    ready_is_told_only_after_the_first_lists(&world, &kubeconfig).await?;
-    traces_carry_the_id_of_the_log(&world, &kubeconfig).await?;
-    a_stop_in_the_middle_of_work_is_quick_too(&world, &kubeconfig).await
+/// The stage alone, with a converged tenant and its operator silent.
+async fn converged() -> Result<Alone> {
+    let world = STAGE.alone().await?;
+    world.apply_until_accepted(&quickstart(TENANT)?, CONVERGES).await?;
+    world.ready(TENANT, CONVERGES).await?;
+    world.silent(None, CONVERGES).await?;
+    Ok(world)
 }
 
-/// SIGTERM while a tenant is being set up: the end comes in time, and the next start goes on from there.
-async fn a_stop_in_the_middle_of_work_is_quick_too(world: &World, kubeconfig: &Path) -> Result<()> {
-    let operator = world.operator_with(kubeconfig).await?;
-    let documents = quickstart("globex")?;
-    let mark = world.mark().await?;
-    world.apply_until_accepted(&documents[..3], CONVERGES).await?;
-    let took = operator.stop().await;
-    let done = world.operator_writes(mark).await?.len();
-    println!("SIGTERM in the middle of work, after {done} writes: ended after {took:.1?}");
-    ensure!(took < Duration::from_secs(10), "it took {took:?} to end");
-    let operator = world.operator_with(kubeconfig).await?;
-    world.apply_until_accepted(&documents, CONVERGES).await?;
-    world.ready("globex", CONVERGES).await?;
-    operator.stop().await;
-    Ok(())
-}
-
-fn help_shows_examples(world: &World) -> Result<()> {
+#[test]
+fn every_help_shows_examples() -> Result<()> {
     for args in [&["--help"][..], &["operator", "--help"], &["crds", "--help"]] {
-        let text = world.program_says(args)?;
+        let text = program_says(args)?;
         ensure!(text.contains("Examples:") && text.contains("kubenova "), "{args:?} says: {text}");
     }
     Ok(())
 }
 
-/// Waits until nothing has been written for three seconds: counts of parents follow a moment after their children.
-async fn falls_silent(world: &World) -> Result<()> {
-    eventually("the operator falls silent", CONVERGES, async || {
-        let mark = world.mark().await.map_err(|e| e.to_string())?;
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        let writes = world.operator_writes(mark).await.map_err(|e| e.to_string())?;
-        if writes.is_empty() { Ok(()) } else { Err(format!("{} writes", writes.len())) }
-    })
-    .await
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_on_the_converged_state_writes_nothing() -> Result<()> {
+    let world = converged().await?;
+    let operator = world.take_operator().await?;
+    ends(operator, "idle").await?;
+    let operator = restarted(&world, "after SIGTERM").await?;
+    operator.kill();
+    operator.ended(ENDS).await?;
+    restarted(&world, "after SIGKILL").await.map(drop)
 }
 
-async fn writes_since(world: &World, mark: Mark) -> Result<Vec<String>> {
-    Ok(world.operator_writes(mark).await?.iter().map(Entry::summary).collect())
+/// SIGTERM while a tenant is being set up: the end comes in time, and the next start goes on from there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_in_the_middle_of_work_is_quick_and_the_next_start_goes_on() -> Result<()> {
+    let world = STAGE.alone().await?;
+    let operator = world.take_operator().await?;
+    let documents = quickstart("globex")?;
+    let mark = world.mark().await?;
+    world.apply_until_accepted(&documents[..3], CONVERGES).await?;
+    ends(operator, "in the middle of work").await?;
+    println!("  {} writes were done until then", world.operator_writes(mark).await?.len());
+    let _operator = world.start_operator(None).await?;
+    world.apply_until_accepted(&documents, CONVERGES).await?;
+    world.ready("globex", CONVERGES).await
+}
+
+/// SIGTERM, as a Deployment sends it.
+async fn ends(operator: OperatorProcess, when: &str) -> Result<()> {
+    let took = operator.stop().await;
+    println!("SIGTERM {when}: ended after {took:.1?}");
+    ensure!(took < ENDS, "it took {took:?} to end");
+    Ok(())
 }
 
 /// Starts the operator on the converged state and watches that it writes nothing.
-async fn restarted(world: &World, kubeconfig: &Path, how: &str) -> Result<OperatorProcess> {
+async fn restarted(world: &Alone, how: &str) -> Result<OperatorProcess> {
     let mark = world.mark().await?;
     let start = Instant::now();
-    let operator = world.operator_with(kubeconfig).await?;
+    let operator = world.start_operator(None).await?;
     let ready = start.elapsed();
     tokio::time::sleep(QUIET).await;
-    let writes = writes_since(world, mark).await?;
+    let writes: Vec<String> = world.operator_writes(mark).await?.iter().map(Entry::summary).collect();
     println!("restart {how}: ready after {ready:.1?}, {} writes in the {QUIET:?} after", writes.len());
     ensure!(writes.is_empty(), "a restart {how} wrote: {writes:#?}");
     Ok(operator)
 }
 
-/// Kinds of Nova objects, with their plurals.
-const NOVA: [(&str, &str); 6] = [
-    ("NovaCluster", "novaclusters"),
-    ("NovaPlan", "novaplans"),
-    ("NovaTenant", "novatenants"),
-    ("NovaProject", "novaprojects"),
-    ("NovaSandbox", "novasandboxes"),
-    ("NovaApp", "novaapps"),
-];
-
-async fn all_nova(world: &World) -> Result<Vec<(ApiResource, DynamicObject)>> {
+async fn all_nova(world: &World) -> Result<Vec<(&'static Kind, DynamicObject)>> {
     let mut all = Vec::new();
-    for (kind, plural) in NOVA {
-        let gvk = GroupVersionKind::gvk("kubenova.io", "v1alpha1", kind);
-        let resource = ApiResource::from_gvk_with_plural(&gvk, plural);
-        let api = any(&world.admin, "kubenova.io", "v1alpha1", kind, plural);
-        all.extend(api.list(&ListParams::default()).await?.into_iter().map(|o| (resource.clone(), o)));
+    for kind in object::nova() {
+        let list = kind.every(&world.admin).list(&ListParams::default()).await?;
+        all.extend(list.into_iter().map(|object| (kind, object)));
     }
     Ok(all)
 }
@@ -127,49 +105,56 @@ fn lasting(object: &DynamicObject) -> Value {
     status
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_was_taken_back_is_rebuilt_and_no_child_is_written() -> Result<()> {
+    statuses_are_rebuilt("set to observedGeneration -1", &json!({"observedGeneration": -1})).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_was_emptied_is_rebuilt_and_no_child_is_written() -> Result<()> {
+    statuses_are_rebuilt("emptied", &json!({})).await
+}
+
 /// Every status is lost, as after a restore without status: each comes back as it was, and no child is written.
-async fn statuses_are_rebuilt(world: &World, how: &str, status: &Value) -> Result<()> {
-    let before = all_nova(world).await?;
+async fn statuses_are_rebuilt(how: &str, status: &Value) -> Result<()> {
+    let world = converged().await?;
+    let before = all_nova(&world).await?;
+    ensure!(before.len() >= object::nova().count(), "some kind has no object: {}", before.len());
     let mark = world.mark().await?;
-    let start = Instant::now();
-    for (resource, object) in &before {
-        let api: Api<DynamicObject> = match object.namespace() {
-            Some(namespace) => Api::namespaced_with(world.admin.clone(), &namespace, resource),
-            None => Api::all_with(world.admin.clone(), resource),
-        };
+    for (kind, object) in &before {
+        let api = kind.within(&world.admin, object.metadata.namespace.as_deref().unwrap_or_default());
         let patch = json!([{"op": "replace", "path": "/status", "value": status}]);
         let patch: Patch<()> = Patch::Json(serde_json::from_value(patch)?);
         let wiped = api.patch_status(&object.name_any(), &PatchParams::default(), &patch).await;
         let wiped = wiped.with_context(|| format!("wipe the status of {}", object.name_any()))?;
         ensure!(wiped.data["status"]["conditions"].is_null(), "the status was not wiped: {:?}", wiped.data);
     }
-    eventually("every status is back", Duration::from_secs(10), async || {
-        let now = all_nova(world).await.map_err(|e| e.to_string())?;
-        for ((_, was), (resource, is)) in before.iter().zip(&now) {
+    eventually("every status is back", CONVERGES, async || {
+        let now = all_nova(&world).await.map_err(|e| e.to_string())?;
+        for ((_, was), (kind, is)) in before.iter().zip(&now) {
             if lasting(was) != lasting(is) {
                 let name = is.name_any();
-                return Err(format!("{} {name}: {} now {}", resource.kind, lasting(was), lasting(is)));
+                return Err(format!("{} {name}: {} now {}", kind.kind, lasting(was), lasting(is)));
             }
         }
         Ok(())
     })
     .await?;
-    let took = start.elapsed();
-    falls_silent(world).await?;
+    world.silent(None, CONVERGES).await?;
     let writes = world.operator_writes(mark).await?;
-    let children: Vec<String> =
-        writes.iter().filter(|w| w.object.subresource != "status").map(Entry::summary).collect();
-    println!(
-        "{} statuses {how}: rebuilt after {took:.1?} by {} status writes, {} other writes",
-        before.len(),
-        writes.len() - children.len(),
-        children.len()
-    );
+    let (statuses, children): (Vec<_>, Vec<_>) =
+        writes.iter().partition(|w| w.object.subresource == "status");
+    let took = history::span(statuses.iter().copied());
+    println!("{} statuses {how}: rebuilt within {took:.1?} by {} writes", before.len(), statuses.len());
+    let children: Vec<String> = children.into_iter().map(Entry::summary).collect();
     ensure!(children.is_empty(), "a lost status cost writes of children: {children:#?}");
     Ok(())
 }
 
-async fn pages_and_logs_tell(operator: &OperatorProcess) -> Result<()> {
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_served_and_each_pass_in_the_log_has_its_id_and_tenant() -> Result<()> {
+    let world = converged().await?;
+    let operator = world.take_operator().await?;
     let page = operator.http("/livez").await?;
     ensure!(page.starts_with("HTTP/1.1 200"), "/livez: {page}");
     let page = operator.http("/metrics").await?;
@@ -178,13 +163,16 @@ async fn pages_and_logs_tell(operator: &OperatorProcess) -> Result<()> {
     {
         ensure!(page.contains(name), "/metrics lacks {name}: {page}");
     }
-    let lines = operator.lines()?;
-    let passes: Vec<&Value> = lines.iter().filter(|line| line["message"] == "pass").collect();
+    let passes = eventually("the log tells of passes", CONVERGES, async || {
+        let mut lines = operator.lines().map_err(|e| e.to_string())?;
+        lines.retain(|line| line["message"] == "pass");
+        let named = lines.iter().filter(|line| line["tenant"] == TENANT).count();
+        if named > 0 { Ok(lines) } else { Err(format!("{} passes, none names its tenant", lines.len())) }
+    })
+    .await?;
     let told = |line: &Value| line["request_id"].as_str().is_some_and(|id| id.len() == 32);
-    println!("log: {} lines of JSON, {} of them passes", lines.len(), passes.len());
-    ensure!(!passes.is_empty() && passes.iter().all(|line| told(line)), "passes without request_id");
-    let tenants = passes.iter().filter(|line| line["tenant"] == "acme").count();
-    ensure!(tenants > 0, "no pass names its tenant: {:?}", passes[0]);
+    println!("log: {} passes", passes.len());
+    ensure!(passes.iter().all(told), "passes without request_id");
     Ok(())
 }
 
@@ -217,14 +205,18 @@ impl Gate {
 }
 
 /// `/readyz` is 503 while the API server does not answer, and `/livez` 200 all the same.
-async fn ready_is_told_only_after_the_first_lists(world: &World, kubeconfig: &Path) -> Result<()> {
+#[tokio::test(flavor = "multi_thread")]
+async fn ready_is_told_only_after_the_first_lists() -> Result<()> {
+    let world = STAGE.alone().await?;
+    drop(world.take_operator().await?);
     let gate = Gate::start(world.plane.server()).await?;
+    let kubeconfig = world.plane.kubeconfig(&Identity::operator()).await?;
     let text = std::fs::read_to_string(kubeconfig)?.replace(world.plane.server(), &gate.address);
     ensure!(text.contains(&gate.address), "the kubeconfig does not name the server as expected");
     let gated = world.plane.dir().join("kubeconfigs/gated.yaml");
     std::fs::write(&gated, text)?;
     let operator = world.spawn_operator(&gated)?;
-    let page = eventually("pages are served", Duration::from_secs(10), async || {
+    let page = eventually("pages are served", CONVERGES, async || {
         operator.http("/readyz").await.map_err(|e| e.to_string())
     })
     .await?;
@@ -233,11 +225,10 @@ async fn ready_is_told_only_after_the_first_lists(world: &World, kubeconfig: &Pa
     let page = operator.http("/livez").await?;
     ensure!(page.starts_with("HTTP/1.1 200"), "/livez before any answer: {page}");
     gate.open.send_replace(true);
-    operator.ready(Duration::from_secs(20)).await?;
+    operator.ready(CONVERGES).await?;
     let told =
         operator.lines()?.iter().any(|l| l["message"].as_str().is_some_and(|m| m.contains("is listed")));
     ensure!(told, "ready before every kind was listed");
-    operator.stop().await;
     Ok(())
 }
 
@@ -284,13 +275,17 @@ impl Received {
 }
 
 /// Spans arrive where the environment says, and their trace id is the `request_id` of the log.
-async fn traces_carry_the_id_of_the_log(world: &World, kubeconfig: &Path) -> Result<()> {
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_carry_the_id_of_the_log() -> Result<()> {
+    let world = converged().await?;
+    drop(world.take_operator().await?);
+    let kubeconfig = world.plane.kubeconfig(&Identity::operator()).await?;
     let received = Received::default();
     let endpoint = received.listen().await?;
     let env = [("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), endpoint)];
-    let operator = world.spawn_operator_in(kubeconfig, &env)?;
-    operator.ready(Duration::from_secs(30)).await?;
-    let (ids, found) = eventually("spans arrive", Duration::from_secs(15), async || {
+    let operator = world.spawn_operator_in(&kubeconfig, &env)?;
+    operator.ready(CONVERGES).await?;
+    let (ids, found) = eventually("spans arrive", CONVERGES, async || {
         let lines = operator.lines().map_err(|e| e.to_string())?;
         let passes = lines.iter().filter(|line| line["message"] == "pass");
         let ids: Vec<String> =
@@ -309,7 +304,5 @@ async fn traces_carry_the_id_of_the_log(world: &World, kubeconfig: &Path) -> Res
     let requests = received.all();
     ensure!(requests.iter().all(|r| r.starts_with(b"POST /v1/traces ")), "not to the path of OTLP");
     println!("traces: {} requests, {found} of {ids} logged passes found by their request_id", requests.len());
-    let took = operator.stop().await;
-    ensure!(took < Duration::from_secs(10), "with a collector it took {took:?} to end");
-    Ok(())
+    ends(operator, "with a collector").await
 }

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use e2e::{World, any, root};
+use e2e::object::kind;
+use e2e::{World, root};
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use nova_testkit::{CapsuleValues, Options};
@@ -25,17 +26,8 @@ fn cases() -> Result<Vec<Value>> {
 }
 
 fn api(admin: &Client, object: &Value) -> Result<Api<DynamicObject>> {
-    let kind = object["kind"].as_str().context("a case without a kind")?;
-    let plural =
-        if kind == "NovaSandbox" { "novasandboxes".to_owned() } else { format!("{}s", kind.to_lowercase()) };
-    Ok(match object["metadata"]["namespace"].as_str() {
-        None => any(admin, "kubenova.io", "v1alpha1", kind, &plural),
-        Some(namespace) => {
-            let gvk = kube::core::GroupVersionKind::gvk("kubenova.io", "v1alpha1", kind);
-            let resource = kube::core::ApiResource::from_gvk_with_plural(&gvk, &plural);
-            Api::namespaced_with(admin.clone(), namespace, &resource)
-        }
-    })
+    let of = object["kind"].as_str().context("a case without a kind")?;
+    Ok(kind(of).within(admin, object["metadata"]["namespace"].as_str().unwrap_or_default()))
 }
 
 fn whole(object: &Value) -> Value {

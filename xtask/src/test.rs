@@ -18,23 +18,30 @@ use crate::r#gen::cargo;
 #[command(after_help = "Examples:
   cargo xtask test                  everything, as CI does
   cargo xtask test --only unit      units and properties, without a control plane
-  cargo xtask test --only crash     one end-to-end file: e2e/tests/crash.rs")]
+  cargo xtask test --only crash     one end-to-end file: e2e/tests/crash.rs
+  cargo xtask test --only drift --sentence network
+                                    of that file the sentences with this in their name")]
 pub struct Test {
-    /// Run one part only: `unit`, `testkit`, or the name of a file in `e2e/tests`.
+    /// Run one part only: `unit`, `testkit`, `steps` (what end-to-end tests share), or the name of a file in `e2e/tests`.
     #[arg(long)]
     only: Option<String>,
+    /// Run only the sentences of that part with this in their name.
+    #[arg(long, requires = "only")]
+    sentence: Option<String>,
 }
 
 /// One call of cargo.
 struct Part {
     name: String,
     args: Vec<String>,
+    /// For the test harness.
+    harness: Vec<String>,
 }
 
 impl Part {
     /// Waits for most of its time, so that another such part may run beside it.
     fn waits(&self) -> bool {
-        ["backends", "quickstart", "restart", "truth"].contains(&self.name.as_str())
+        ["backends", "definition", "quickstart", "restart", "truth"].contains(&self.name.as_str())
     }
 }
 
@@ -42,6 +49,10 @@ impl Part {
 const LONGEST: Duration = Duration::from_mins(30);
 /// Parts that wait run so many at once.
 const SIDE_BY_SIDE: usize = 2;
+
+/// The sentences of an end-to-end file share a control plane and wait for most of their time, so that all of them run
+/// at once, however few the processors.
+const THREADS: &str = "--test-threads=32";
 
 /// How a part ended.
 struct Outcome {
@@ -67,6 +78,9 @@ impl Test {
             if parts.is_empty() {
                 bail!("there is no part {only:?}; there are {}", names.join(", "));
             }
+            for part in &mut parts {
+                part.harness.extend(self.sentence.clone());
+            }
         }
         if parts.iter().any(|p| p.name != "unit") {
             tokio::task::spawn_blocking(build::ensure).await.context("build the control plane")??;
@@ -91,18 +105,22 @@ impl Test {
     }
 }
 
-/// Units first, because they are quick; then a part for each end-to-end file: each has a control plane of its own.
+/// Units first, because they are quick; then a part for each end-to-end file: each has a control plane of its own, and
+/// a test for each sentence.
 fn parts() -> Result<Vec<Part>> {
     let args = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
     let mut parts = vec![
         Part {
             name: "unit".to_owned(),
             args: args(&["--workspace", "--exclude", "nova-testkit", "--exclude", "e2e", "--no-fail-fast"]),
+            harness: Vec::new(),
         },
         Part {
             name: "testkit".to_owned(),
-            args: args(&["--package", "nova-testkit", "--no-fail-fast", "--", "--test-threads=1"]),
+            args: args(&["--package", "nova-testkit", "--no-fail-fast"]),
+            harness: args(&["--test-threads=1"]),
         },
+        Part { name: "steps".to_owned(), args: args(&["--package", "e2e", "--lib"]), harness: Vec::new() },
     ];
     let folder = crate::r#gen::root().join("e2e/tests");
     let mut files: Vec<String> = std::fs::read_dir(&folder)
@@ -113,12 +131,11 @@ fn parts() -> Result<Vec<Part>> {
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
         .collect();
     files.sort();
-    parts.extend(
-        files.into_iter().map(|name| Part {
-            args: args(&["--package", "e2e", "--test", &name, "--", "--nocapture"]),
-            name,
-        }),
-    );
+    parts.extend(files.into_iter().map(|name| Part {
+        args: args(&["--package", "e2e", "--test", &name]),
+        harness: args(&["--nocapture", THREADS]),
+        name,
+    }));
     Ok(parts)
 }
 
@@ -131,6 +148,8 @@ async fn run(part: Part, beside_others: bool) -> Result<Outcome> {
     let mut child = cargo()
         .args(["test", "--locked"])
         .args(&part.args)
+        .arg("--")
+        .args(&part.harness)
         .stdout(Stdio::piped())
         .spawn()
         .context("run cargo test")?;

@@ -1,43 +1,41 @@
 //! A name that has just been deleted is used again at once.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{Everything, World, eventually, quickstart};
+use e2e::object::Place;
+use e2e::{Everything, World, eventually};
 use kube::api::{DynamicObject, PostParams};
 use nova_testkit::Manifests;
 
-use crate::place::{Place, app, application, project, tenant};
-use crate::{CONVERGES, Stage};
+use crate::{PATIENCE, STAGE, app, application, cascading, project, tenant};
 
-/// The quickstart where every deletion may cascade.
-fn cascading(name: &str) -> Result<Vec<String>> {
-    let mut documents = quickstart(name)?;
-    documents[1] = documents[1].replace("  plan: starter", "  plan: starter\n  deletionPolicy: Cascade");
-    documents[2] = documents[2].replace("spec:\n", "spec:\n  deletionPolicy: Cascade\n");
-    Ok(documents)
-}
-
-pub async fn names_within_a_tenant_can_be_used_again_at_once(stage: &Stage) -> Result<()> {
+#[tokio::test(flavor = "multi_thread")]
+async fn the_name_of_an_app_can_be_used_again_at_once() -> Result<()> {
     const NAME: &str = "dagain";
-    let world = &stage.world;
+    let world = STAGE.together().await?;
     let documents = cascading(NAME)?;
-    world.apply_until_accepted(&documents, CONVERGES).await?;
-    world.ready(NAME, CONVERGES).await?;
-    used_again(world, NAME, &app(NAME), &documents[4], &documents).await?;
-    let owner = application(NAME, "web").get(world).await?.context("there is no Application")?;
-    let owner = owner.metadata.owner_references.unwrap_or_default();
-    let uid = app(NAME).uid(world).await?;
+    used_again(&world, NAME, &app(NAME), &documents[4], &documents).await?;
+    let owner = application(NAME).live(&world).await?.metadata.owner_references.unwrap_or_default();
+    let uid = app(NAME).uid(&world).await?;
     ensure!(owner.iter().any(|o| o.uid == uid), "{owner:?} is not {uid}");
-    used_again(world, NAME, &project(NAME), &documents[2], &documents).await
+    Ok(())
 }
 
-pub async fn the_name_of_a_tenant_can_be_used_again_at_once(stage: &Stage) -> Result<()> {
-    const NAME: &str = "danew";
+#[tokio::test(flavor = "multi_thread")]
+async fn the_name_of_a_project_can_be_used_again_at_once() -> Result<()> {
+    const NAME: &str = "dproject";
+    let world = STAGE.together().await?;
     let documents = cascading(NAME)?;
-    stage.world.apply_until_accepted(&documents, CONVERGES).await?;
-    stage.world.ready(NAME, CONVERGES).await?;
-    used_again(&stage.world, NAME, &tenant(NAME), &documents[1], &documents).await
+    used_again(&world, NAME, &project(NAME), &documents[2], &documents).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_name_of_a_tenant_can_be_used_again_at_once() -> Result<()> {
+    const NAME: &str = "danew";
+    let world = STAGE.together().await?;
+    let documents = cascading(NAME)?;
+    used_again(&world, NAME, &tenant(NAME), &documents[1], &documents).await
 }
 
 /// Deletes an object, creates it again as soon as the API server takes it, and applies what was inside.
@@ -48,6 +46,8 @@ async fn used_again(
     document: &str,
     documents: &[String],
 ) -> Result<()> {
+    world.apply_until_accepted(documents, PATIENCE).await?;
+    world.ready(name, PATIENCE).await?;
     let old = place.uid(world).await?;
     let start = Instant::now();
     place.delete(world).await?;
@@ -55,8 +55,8 @@ async fn used_again(
     let accepted = start.elapsed();
     let new = place.uid(world).await?;
     ensure!(new != old, "{place} is the old one");
-    world.apply_until_accepted(documents, CONVERGES).await?;
-    world.ready(name, CONVERGES).await?;
+    world.apply_until_accepted(documents, PATIENCE).await?;
+    world.ready(name, PATIENCE).await?;
     nothing_speaks_of(world, &old).await?;
     ensure!(place.uid(world).await? == new, "{place} was replaced once more");
     println!("{place}: created again {accepted:.1?} after its deletion, Ready after {:.1?}", start.elapsed());
@@ -67,7 +67,7 @@ async fn used_again(
 async fn create(world: &World, place: &Place, document: &str) -> Result<()> {
     let manifests = Manifests::from_yaml(document, "default")?;
     let object: &DynamicObject = manifests.objects().first().context("an empty document")?;
-    eventually(&format!("{place} can be created again"), CONVERGES, async || {
+    eventually(&format!("{place} can be created again"), PATIENCE, async || {
         place.api(world).create(&PostParams::default(), object).await.map(drop).map_err(|e| e.to_string())
     })
     .await
@@ -75,7 +75,7 @@ async fn create(world: &World, place: &Place, document: &str) -> Result<()> {
 
 /// No object names the UID of an object that was deleted.
 async fn nothing_speaks_of(world: &World, uid: &str) -> Result<()> {
-    eventually("nothing of the old one is left", Duration::from_secs(15), async || {
+    eventually("nothing of the old one is left", PATIENCE, async || {
         let all = Everything::list(&world.admin).await.map_err(|e| format!("{e:#}"))?;
         let left = all.speaks_of(uid);
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }

@@ -1,182 +1,111 @@
 //! Deletions that meet resistance: they say what they wait for, make nothing anew, and go on by themselves.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use e2e::{any, eventually, quickstart};
-use kube::api::ListParams;
-use nova_testkit::Component;
+use anyhow::{Result, ensure};
+use e2e::object::{Place, Says};
+use e2e::{Together, quickstart};
+use kube::api::PostParams;
 use serde_json::json;
 
-use crate::order::left_over;
-use crate::place::{
-    app, application, config_map, limit_range, namespace, network_policy, project, role_binding, sandbox,
-    tenant,
-};
-use crate::{CONVERGES, ENDS, Stage};
+use crate::{PATIENCE, STAGE, app, application, cascades, ended, namespace, project, sandbox, shop, tenant};
 
-const SAYS: Duration = Duration::from_secs(15);
+/// How long nothing may come back.
+const WATCHED: Duration = Duration::from_secs(5);
 
-pub async fn a_foreign_finalizer_in_a_namespace_is_told(stage: &Stage) -> Result<()> {
+async fn set_up(name: &str) -> Result<Together> {
+    let world = STAGE.together().await?;
+    world.apply_until_accepted(&quickstart(name)?, PATIENCE).await?;
+    world.ready(name, PATIENCE).await?;
+    Ok(world)
+}
+
+fn blocked<'a>(words: &'a [&'a str]) -> Says<'a> {
+    Says { reason: "DeletionBlocked", words, ..Says::default() }
+}
+
+/// A pod is what is held: as long as one is there, Capsule takes nobody's finalizers off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_finalizer_in_a_namespace_is_told() -> Result<()> {
     const NAME: &str = "dstuck";
-    let world = &stage.world;
-    world.apply_until_accepted(&quickstart(NAME)?, CONVERGES).await?;
-    world.ready(NAME, CONVERGES).await?;
+    let world = set_up(NAME).await?;
     let inside = format!("tn-{NAME}-sandbox-dev");
-    let held = config_map(&inside, "held");
-    let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": "held", "namespace": inside, "finalizers": ["example.com/hold"]}});
-    world.apply(&body.to_string()).await?;
-    sandbox(NAME).delete(world).await?;
-    let words = [inside.as_str(), "example.com/hold", "configmaps", "Fix: "];
-    let told = sandbox(NAME).says(world, "Deleting", &words, SAYS).await?;
+    let held = Place::new("Pod", &inside, "held");
+    let body = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "held", "namespace": inside, "finalizers": ["example.com/hold"]},
+        "spec": {"containers": [{"name": "held", "image": "nginx:1"}]}});
+    held.api(&world).create(&PostParams::default(), &serde_json::from_value(body)?).await?;
+    sandbox(NAME).delete(&world).await?;
+    let words = [inside.as_str(), "example.com/hold", "pods", "Fix: "];
+    let says = Says { reason: "Deleting", words: &words, ..Says::default() };
+    let told = sandbox(NAME).says(&world, &says, PATIENCE).await?;
     println!("stuck: {told}");
     ensure!(
-        namespace(&inside).get(world).await?.is_some(),
+        namespace(&inside).get(&world).await?.is_some(),
         "the namespace is gone in spite of the finalizer"
     );
-    let start = Instant::now();
-    held.merge(world, &json!({"metadata": {"finalizers": null}})).await?;
-    sandbox(NAME).gone(world, ENDS).await?;
-    println!("stuck: gone {:.1?} after the foreign finalizer", start.elapsed());
+    held.let_go(&world).await?;
+    let took = sandbox(NAME).gone(&world, PATIENCE).await?;
+    println!("stuck: gone {took:.1?} after the foreign finalizer");
     Ok(())
 }
 
-pub async fn what_is_being_deleted_resurrects_no_child(stage: &Stage) -> Result<()> {
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_deleted_resurrects_no_child() -> Result<()> {
     const NAME: &str = "dblocked";
-    let world = &stage.world;
-    world.apply_until_accepted(&quickstart(NAME)?, CONVERGES).await?;
-    world.ready(NAME, CONVERGES).await?;
-    let home = format!("tn-{NAME}");
+    let world = set_up(NAME).await?;
+    let mark = world.mark().await?;
+    let (home, inside) = (format!("tn-{NAME}"), shop(NAME));
     // Both wait: their policy is Block, and there is something inside.
-    tenant(NAME).delete(world).await?;
-    project(NAME).delete(world).await?;
+    tenant(NAME).delete(&world).await?;
+    project(NAME).delete(&world).await?;
     for place in [tenant(NAME), project(NAME)] {
-        place.says(world, "DeletionBlocked", &[], SAYS).await?;
+        place.says(&world, &blocked(&[]), PATIENCE).await?;
     }
+    // The app still lives, but what its Application would be built in is on its way out.
     let children = [
-        network_policy(&home, "kubenova-allow-dns"),
-        limit_range(&format!("{home}-app-shop")),
-        network_policy(&format!("{home}-app-shop"), "kubenova-allow-dns"),
+        Place::new("NetworkPolicy", &home, "kubenova-allow-dns"),
+        Place::new("LimitRange", &inside, "kubenova-limits"),
+        Place::new("NetworkPolicy", &inside, "kubenova-allow-dns"),
+        application(NAME),
     ];
+    let mut old = Vec::new();
     for child in &children {
-        child.delete(world).await?;
+        old.push(child.uid(&world).await?);
+        child.delete(&world).await?;
     }
-    // The app still lives, but what it would be built in is on its way out.
-    application(NAME, "web").delete(world).await?;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    // Vela takes its time; only when the old ones are gone it can be seen whether new ones come.
+    for (child, uid) in children.iter().zip(&old) {
+        child.another_than(&world, uid, PATIENCE).await?;
+    }
+    tokio::time::sleep(WATCHED).await;
     for child in &children {
-        ensure!(child.get(world).await?.is_none(), "{child} was resurrected");
+        ensure!(child.get(&world).await?.is_none(), "{child} was resurrected");
     }
-    ensure!(application(NAME, "web").get(world).await?.is_none(), "the Application was resurrected");
-    ensure!(app(NAME).get(world).await?.is_some(), "Block deleted the app");
-    println!("no child of what is being deleted came back in 5 s");
-    tenant(NAME).set_policy(world, "Cascade").await?;
-    let took = tenant(NAME).gone(world, ENDS).await?;
+    ensure!(app(NAME).get(&world).await?.is_some(), "Block deleted the app");
+    println!("no child of what is being deleted came back in {WATCHED:?}");
+    let took = cascades(&world, NAME).await?;
     println!("blocked tenant with a blocked project: gone {took:.1?} after the tenant may cascade");
-    left_over(stage, NAME).await
+    ended(&world, NAME, mark).await
 }
 
-pub async fn block_keeps_a_namespace_that_was_torn_from_its_project(stage: &Stage) -> Result<()> {
+#[tokio::test(flavor = "multi_thread")]
+async fn block_keeps_a_namespace_that_was_torn_from_its_project() -> Result<()> {
     const NAME: &str = "dleft";
-    let world = &stage.world;
-    world.apply_until_accepted(&quickstart(NAME)?, CONVERGES).await?;
-    world.ready(NAME, CONVERGES).await?;
-    project(NAME).delete(world).await?;
-    project(NAME).says(world, "DeletionBlocked", &["web"], SAYS).await?;
-    project(NAME).merge(world, &json!({"metadata": {"finalizers": null}})).await?;
-    project(NAME).gone(world, SAYS).await?;
-    sandbox(NAME).delete(world).await?;
-    sandbox(NAME).gone(world, ENDS).await?;
-    tenant(NAME).delete(world).await?;
+    let world = set_up(NAME).await?;
+    let mark = world.mark().await?;
+    project(NAME).delete(&world).await?;
+    project(NAME).says(&world, &blocked(&["web"]), PATIENCE).await?;
+    project(NAME).let_go(&world).await?;
+    project(NAME).gone(&world, PATIENCE).await?;
+    sandbox(NAME).delete(&world).await?;
+    sandbox(NAME).gone(&world, PATIENCE).await?;
+    tenant(NAME).delete(&world).await?;
     let words = ["Namespace tn-dleft-app-shop", "without a project", "Fix: "];
-    let told = tenant(NAME).says(world, "DeletionBlocked", &words, SAYS).await?;
+    let told = tenant(NAME).says(&world, &blocked(&words), PATIENCE).await?;
     println!("left behind: {told}");
-    ensure!(app(NAME).get(world).await?.is_some(), "Block deleted an app");
-    tenant(NAME).set_policy(world, "Cascade").await?;
-    let took = tenant(NAME).gone(world, ENDS).await?;
+    ensure!(app(NAME).get(&world).await?.is_some(), "Block deleted an app");
+    let took = cascades(&world, NAME).await?;
     println!("left behind: gone {took:.1?} after the tenant may cascade");
-    left_over(stage, NAME).await
-}
-
-/// An app without pods: its namespace is emptied the moment it is deleted.
-fn settings(tenant: &str) -> String {
-    let manifest =
-        r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"settings"},"data":{"a":"b"}}"#;
-    json!({
-        "apiVersion": "kubenova.io/v1alpha1",
-        "kind": "NovaApp",
-        "metadata": {"name": "web", "namespace": format!("tn-{tenant}-app-shop")},
-        "spec": {"source": {"kind": "kubeManifest", "kubeManifest": {"manifest": manifest}}},
-    })
-    .to_string()
-}
-
-/// Vela's record of what it made for a tenant's apps has gone with them.
-async fn no_tracker(stage: &Stage, tenant: &str) -> Result<()> {
-    let trackers = any(&stage.world.admin, "core.oam.dev", "v1beta1", "ResourceTracker", "resourcetrackers");
-    eventually(&format!("no ResourceTracker of {tenant} is left"), SAYS, async || {
-        let all = trackers.list(&ListParams::default()).await.map_err(|e| e.to_string())?;
-        let left = all.iter().map(kube::ResourceExt::name_any);
-        let left: Vec<String> =
-            left.filter(|name| name.ends_with(&format!("-tn-{tenant}-app-shop"))).collect();
-        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
-    })
-    .await
-}
-
-pub async fn what_waits_for_vela_says_so_and_goes_on(stage: &Stage) -> Result<()> {
-    let world = &stage.world;
-    world.apply_until_accepted(&quickstart("dvela")?, CONVERGES).await?;
-    project("dvela").set_policy(world, "Cascade").await?;
-    for name in ["dhand", "dtorn"] {
-        let mut documents = quickstart(name)?;
-        *documents.last_mut().context("the quickstart has an app")? = settings(name);
-        world.apply_until_accepted(&documents, CONVERGES).await?;
-        project(name).set_policy(world, "Cascade").await?;
-    }
-    for name in ["dvela", "dhand", "dtorn"] {
-        world.ready(name, CONVERGES).await?;
-    }
-    world.plane.stop(Component::Vela).await?;
-    // As KubeNova does it.
-    project("dvela").delete(world).await?;
-    let words = ["tn-dvela-app-shop/web", "app.oam.dev/resource-tracker-finalizer", "Fix: ", "vela-core"];
-    let told = project("dvela").says(world, "Deleting", &words, SAYS).await?;
-    println!("without Vela: {told}");
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let held = namespace("tn-dvela-app-shop").get(world).await?;
-    ensure!(held.is_some(), "the namespace went before its app");
-    // By hand: a project torn from its namespace, and namespaces alone.
-    project("dtorn").delete(world).await?;
-    application("dtorn", "web").is_going(world, SAYS).await?;
-    project("dtorn").merge(world, &json!({"metadata": {"finalizers": null}})).await?;
-    project("dtorn").gone(world, SAYS).await?;
-    let old = namespace("tn-dhand-app-shop").uid(world).await?;
-    for name in ["dtorn", "dhand"] {
-        namespace(&format!("tn-{name}-app-shop")).delete(world).await?;
-    }
-    for name in ["dtorn", "dhand"] {
-        let rights = role_binding(&format!("tn-{name}-app-shop"), "kubenova-app-deployer-binding");
-        rights.is_going(world, SAYS).await?;
-    }
-    let told = project("dhand").says(world, "Deleting", &["Namespace tn-dhand-app-shop"], SAYS).await?;
-    println!("without Vela: {told}");
-    world.plane.start_component(Component::Vela).await?;
-    let took = namespace("tn-dtorn-app-shop").gone(world, ENDS).await?;
-    println!("without Vela: a namespace torn from its project gone {took:.1?} after it came back");
-    eventually("the namespace is made anew", ENDS, async || {
-        match namespace("tn-dhand-app-shop").uid(world).await {
-            Ok(uid) if uid != old => Ok(()),
-            Ok(_) => Err("it is still the old one".to_owned()),
-            Err(error) => Err(format!("{error:#}")),
-        }
-    })
-    .await?;
-    let took = project("dvela").gone(world, ENDS).await?;
-    println!("without Vela: gone {took:.1?} after that");
-    for name in ["dvela", "dhand", "dtorn"] {
-        no_tracker(stage, name).await?;
-    }
-    Ok(())
+    ended(&world, NAME, mark).await
 }

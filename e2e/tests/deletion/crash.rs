@@ -1,40 +1,68 @@
 //! The operator is killed while it takes a tenant down.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context as _, Result};
-use e2e::{OperatorProcess, quickstart};
+use anyhow::{Context as _, Result, ensure};
+use e2e::World;
 use futures::future::try_join_all;
+use nova_testkit::{FaultProxy, Identity, Mark};
 
-use crate::order::left_over;
-use crate::place::tenant;
-use crate::{CONVERGES, ENDS, Stage};
+use crate::{PATIENCE, STAGE, cascading, ended, tenant};
 
 /// The tenant whose deletion is the reference, and one for each kill.
 const REFERENCE: &str = "dkill0";
 const TENANTS: [&str; 5] = ["dkill1", "dkill2", "dkill3", "dkill4", "dkill5"];
 
 /// A write of the reference: method, path, and the how many-th of these it is.
-pub type Signature = (String, String, usize);
+type Signature = (String, String, usize);
+
+/// Killed at five points spread over the writes of the reference. The next tenant is deleted while the one before
+/// still goes, so that what is interrupted is interrupted more than once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_during_the_cascade_changes_nothing_in_the_end() -> Result<()> {
+    let world = STAGE.alone().await?;
+    drop(world.take_operator().await?);
+    let proxy = FaultProxy::start(&world.plane, &Identity::operator()).await?;
+    let mut operator = world.start_operator(Some(proxy.kubeconfig())).await?;
+    let mark = world.mark().await?;
+    let reference = reference(&world, &proxy, mark).await?;
+    let start = Instant::now();
+    for (n, name) in TENANTS.into_iter().enumerate() {
+        let at = (reference.len() - 1) * n / (TENANTS.len() - 1);
+        let (method, path, occurrence) = &reference[at];
+        proxy.reset();
+        let path = path.replace(REFERENCE, name);
+        proxy.kill_at(method, &path, *occurrence, operator.pid())?;
+        tenant(name).delete(&world).await?;
+        let what = format!("{method} {path} #{occurrence}, {} of {}", at + 1, reference.len());
+        operator.ended(PATIENCE).await.with_context(|| format!("killed after {what}"))?;
+        println!("cascade: killed after {what}, {:.1?} after the first delete", start.elapsed());
+        proxy.reset();
+        operator = world.start_operator(Some(proxy.kubeconfig())).await?;
+    }
+    for name in TENANTS {
+        tenant(name).gone(&world, PATIENCE).await?;
+        ended(&world, name, mark).await?;
+    }
+    println!("cascade: all of {} tenants gone {:.1?} after the first delete", TENANTS.len(), start.elapsed());
+    Ok(())
+}
 
 /// Makes the tenants, and deletes one of them for reference. Gives back the writes that took it down.
-pub async fn tenants_to_crash_in(stage: &Stage) -> Result<Vec<Signature>> {
+async fn reference(world: &World, proxy: &FaultProxy, mark: Mark) -> Result<Vec<Signature>> {
     let all = [REFERENCE].into_iter().chain(TENANTS);
-    let each = all.map(|name| async move {
-        let mut documents = quickstart(name)?;
-        documents[1] = documents[1].replace("  plan: starter", "  plan: starter\n  deletionPolicy: Cascade");
-        stage.world.apply_until_accepted(&documents, CONVERGES).await?;
-        stage.world.ready(name, CONVERGES).await
-    });
-    try_join_all(each).await?;
-    // Counts of parents follow a moment later.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let before = stage.proxy.writes().len();
-    tenant(REFERENCE).delete(&stage.world).await?;
-    let took = tenant(REFERENCE).gone(&stage.world, ENDS).await?;
-    left_over(stage, REFERENCE).await?;
-    let writes = stage.proxy.writes().split_off(before);
+    try_join_all(all.map(async |name| {
+        world.apply_until_accepted(&cascading(name)?, PATIENCE).await?;
+        world.ready(name, PATIENCE).await
+    }))
+    .await?;
+    world.silent(None, PATIENCE).await?;
+    proxy.reset();
+    tenant(REFERENCE).delete(world).await?;
+    let took = tenant(REFERENCE).gone(world, PATIENCE).await?;
+    ended(world, REFERENCE, mark).await?;
+    let writes = proxy.writes();
     let about: Vec<_> = writes.iter().filter(|w| w.path.contains(REFERENCE)).collect();
     let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut signatures = Vec::new();
@@ -51,35 +79,6 @@ pub async fn tenants_to_crash_in(stage: &Stage) -> Result<Vec<Signature>> {
         about.len(),
         signatures.len()
     );
+    ensure!(signatures.len() >= TENANTS.len(), "a cascade has more writes than {signatures:?}");
     Ok(signatures)
-}
-
-/// Killed at five points spread over the writes of the reference. The next tenant is deleted while the one before
-/// still goes, so that what is interrupted is interrupted more than once.
-pub async fn a_kill_during_the_cascade_changes_nothing_in_the_end(
-    stage: &Stage,
-    operator: &mut OperatorProcess,
-    reference: &[Signature],
-) -> Result<()> {
-    let Stage { world, proxy } = stage;
-    let start = Instant::now();
-    for (n, name) in TENANTS.into_iter().enumerate() {
-        let at = (reference.len() - 1) * n / (TENANTS.len() - 1);
-        let (method, path, occurrence) = &reference[at];
-        proxy.reset();
-        let path = path.replace(REFERENCE, name);
-        proxy.kill_at(method, &path, *occurrence, operator.pid())?;
-        tenant(name).delete(world).await?;
-        let what = format!("{method} {path} #{occurrence}, {} of {}", at + 1, reference.len());
-        operator.ended(ENDS).await.with_context(|| format!("killed after {what}"))?;
-        println!("cascade: killed after {what}, {:.1?} after the first delete", start.elapsed());
-        proxy.reset();
-        *operator = world.operator_with(proxy.kubeconfig()).await?;
-    }
-    for name in TENANTS {
-        tenant(name).gone(world, ENDS).await?;
-        left_over(stage, name).await?;
-    }
-    println!("cascade: all of {} tenants gone {:.1?} after the first delete", TENANTS.len(), start.elapsed());
-    Ok(())
 }

@@ -3,65 +3,102 @@
 mod again;
 mod blocked;
 mod crash;
-mod definition;
 mod hurry;
 mod order;
-mod place;
+mod without_vela;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use e2e::{OperatorProcess, World, history, quickstart};
-use nova_testkit::{FaultProxy, Identity, Mark, Options};
+use anyhow::{Context as _, Result, ensure};
+use e2e::object::Place;
+use e2e::{Everything, Stage, World, eventually, history, quickstart};
+use nova_testkit::{Mark, Options};
 
-const CONVERGES: Duration = Duration::from_mins(1);
-/// Longest end of a deletion that nobody obstructs.
-const ENDS: Duration = Duration::from_secs(45);
+/// For everything that is not measured.
+const PATIENCE: Duration = Duration::from_mins(2);
 
-/// What every section works with.
-struct Stage {
-    world: World,
-    proxy: FaultProxy,
+static STAGE: Stage = Stage::new(Options::default);
+
+fn tenant(name: &str) -> Place {
+    Place::new("NovaTenant", "", name)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_deletion_ends_and_leaves_nothing() -> Result<()> {
-    let world = World::start(Options::default()).await?;
-    let proxy = FaultProxy::start(&world.plane, &Identity::operator()).await?;
-    let mut operator: OperatorProcess = world.operator_with(proxy.kubeconfig()).await?;
-    let stage = Stage { world, proxy };
-    stage.world.apply_once(&quickstart("unused")?[0]).await?;
-
-    hurry::a_tenant_deleted_while_its_apps_roll_out_leaves_nothing(&stage).await?;
-    let start = Instant::now();
-    let ((), (), (), (), (), (), (), (), reference) = tokio::try_join!(
-        order::each_kind_goes_in_its_order(&stage),
-        order::block_refuses_and_says_why(&stage),
-        order::an_invalid_spec_can_be_deleted(&stage),
-        again::names_within_a_tenant_can_be_used_again_at_once(&stage),
-        again::the_name_of_a_tenant_can_be_used_again_at_once(&stage),
-        blocked::a_foreign_finalizer_in_a_namespace_is_told(&stage),
-        blocked::what_is_being_deleted_resurrects_no_child(&stage),
-        blocked::block_keeps_a_namespace_that_was_torn_from_its_project(&stage),
-        crash::tenants_to_crash_in(&stage),
-    )?;
-    println!("sections side by side: {:.1?}", start.elapsed());
-    crash::a_kill_during_the_cascade_changes_nothing_in_the_end(&stage, &mut operator, &reference).await?;
-    blocked::what_waits_for_vela_says_so_and_goes_on(&stage).await?;
-    every_delete_was_bound(&stage).await?;
-    // Last, for the world is not the same afterwards.
-    definition::a_definition_that_is_deleted_takes_no_namespace_along(&stage).await
+/// The quickstart's project of a tenant.
+fn project(tenant: &str) -> Place {
+    Place::new("NovaProject", &format!("tn-{tenant}"), "shop")
 }
 
-/// Each delete of the operator names the UID and the resource version of what it is meant for.
-async fn every_delete_was_bound(stage: &Stage) -> Result<()> {
-    stage.world.plane.audit().settle().await;
-    let entries = stage.world.plane.audit().since(Mark::default())?;
-    let done = history::done_by_operator(&entries);
+/// The quickstart's sandbox of a tenant.
+fn sandbox(tenant: &str) -> Place {
+    Place::new("NovaSandbox", &format!("tn-{tenant}"), "dev")
+}
+
+/// The namespace of the quickstart's project.
+fn shop(tenant: &str) -> String {
+    format!("tn-{tenant}-app-shop")
+}
+
+/// The quickstart's app of a tenant.
+fn app(tenant: &str) -> Place {
+    Place::new("NovaApp", &shop(tenant), "web")
+}
+
+/// The Application of that app.
+fn application(tenant: &str) -> Place {
+    Place::new("Application", &shop(tenant), "web")
+}
+
+fn namespace(name: &str) -> Place {
+    Place::new("Namespace", "", name)
+}
+
+/// The quickstart on a plan of the tenant's own, all Ready.
+async fn set_up(world: &World, tenant: &str) -> Result<Vec<String>> {
+    let documents: Vec<String> =
+        quickstart(tenant)?.iter().map(|text| text.replace("starter", &plan(tenant).name)).collect();
+    world.apply_until_accepted(&documents, PATIENCE).await?;
+    world.ready(tenant, PATIENCE).await?;
+    Ok(documents)
+}
+
+/// The plan that only this tenant has.
+fn plan(tenant: &str) -> Place {
+    Place::new("NovaPlan", "", &format!("plan-{tenant}"))
+}
+
+/// The quickstart where every deletion may cascade.
+fn cascading(tenant: &str) -> Result<Vec<String>> {
+    let mut documents = quickstart(tenant)?;
+    let cascade = "deletionPolicy: Cascade";
+    documents[1] = documents[1].replace("  plan: starter", &format!("  plan: starter\n  {cascade}"));
+    documents[2] = documents[2].replace("spec:\n", &format!("spec:\n  {cascade}\n"));
+    ensure!(documents[1..3].iter().all(|text| text.contains(cascade)), "the quickstart has changed");
+    Ok(documents)
+}
+
+/// Nothing in the cluster speaks of a tenant any more, and each delete of the operator for it since a mark named the
+/// UID and the resource version of what it was meant for.
+async fn ended(world: &World, tenant: &str, since: Mark) -> Result<()> {
+    eventually(&format!("nothing of {tenant} is left"), PATIENCE, async || {
+        let all = Everything::list(&world.admin).await.map_err(|e| format!("{e:#}"))?;
+        let left = all.speaks_of(tenant);
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await?;
+    world.plane.audit().settle().await;
+    let entries = world.plane.audit().since(since)?;
+    let mut done = history::done_by_operator(&entries);
+    done.retain(|write| history::tenant_of(write) == Some(tenant));
+    let deletes = done.iter().filter(|write| write.verb.starts_with("delete")).count();
+    ensure!(deletes > 0, "the operator has deleted nothing of {tenant}");
     let unbound = history::unbound_deletes(&done);
-    let deletes = done.iter().filter(|w| w.verb.starts_with("delete")).count();
-    println!("{deletes} deletes of the operator, {} of them without UID and resource version", unbound.len());
-    ensure!(deletes > 20, "there should be more than {deletes} deletes to look at");
     ensure!(unbound.is_empty(), "{unbound:#?}");
+    println!("{tenant}: {deletes} deletes of the operator, each bound to what it was meant for");
     Ok(())
+}
+
+/// A cascading tenant goes with everything in it.
+async fn cascades(world: &World, name: &str) -> Result<Duration> {
+    tenant(name).set_policy(world, "Cascade").await?;
+    tenant(name).gone(world, PATIENCE).await.with_context(|| format!("{name} may cascade"))
 }

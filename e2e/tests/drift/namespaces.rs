@@ -1,73 +1,58 @@
 //! A namespace that somebody deletes takes everything in it along. It comes back, empty and safe, and status says so.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::Result;
-use e2e::{World, any, eventually, is_ready, message, quickstart};
+use anyhow::{Context as _, Result, ensure};
+use e2e::film::Frame;
+use e2e::object::{Place, kind};
+use e2e::{Film, message, quickstart};
 use kube::ResourceExt as _;
-use kube::api::DeleteParams;
-use nova_plan::child::covers;
 
-use crate::PATIENCE;
-use crate::children::{picture, targets};
+use crate::children::{Target, anew, targets};
+use crate::{PATIENCE, STAGE};
 
-const TENANT: &str = "wiped";
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_sandbox_namespace_comes_back_with_everything_in_it() -> Result<()> {
+    comes_back("wiped", "-sandbox-dev", "NovaSandbox", "dev").await
+}
 
-pub async fn a_deleted_namespace_comes_back_with_everything_in_it(world: &World) -> Result<()> {
-    world.apply_until_accepted(&quickstart(TENANT)?, PATIENCE).await?;
-    world.ready(TENANT, PATIENCE).await?;
-    let namespaces = any(&world.admin, "", "v1", "Namespace", "namespaces");
-    for (namespace, kind, plural, name) in [
-        ("tn-wiped-sandbox-dev", "NovaSandbox", "novasandboxes", "dev"),
-        ("tn-wiped-app-shop", "NovaProject", "novaprojects", "shop"),
-    ] {
-        let mut before = Vec::new();
-        for target in targets(world, TENANT).await? {
-            let inside = target.title.contains(&format!(" {namespace}/"));
-            // The app went with the namespace, and so did what was made for it.
-            if inside && !target.title.starts_with("Application") {
-                before.push((target.title.clone(), picture(&target.get().await?)));
-            }
-        }
-        let old = namespaces.get(namespace).await?.uid();
-        let owner = any(&world.admin, "kubenova.io", "v1alpha1", kind, plural);
-        let look = async || -> Result<kube::api::DynamicObject> {
-            let all = owner.list(&kube::api::ListParams::default()).await?;
-            let home = format!("tn-{TENANT}");
-            all.into_iter()
-                .find(|o| o.name_any() == name && o.namespace().as_deref() == Some(home.as_str()))
-                .ok_or_else(|| anyhow::anyhow!("{kind} {name} is gone"))
-        };
-        let start = Instant::now();
-        namespaces.delete(namespace, &DeleteParams::default()).await?;
-        let told = eventually("status tells of the deletion", Duration::from_secs(2), async || {
-            let live = look().await.map_err(|e| e.to_string())?;
-            if is_ready(&live) { Err("it says Ready".to_owned()) } else { Ok(message(&live).to_owned()) }
-        })
-        .await?;
-        println!("| {namespace} deleted | {kind} says after {:.1?}: {told} |", start.elapsed());
-        eventually("the namespace is back", PATIENCE, async || {
-            let live = namespaces.get_opt(namespace).await.map_err(|e| e.to_string())?;
-            let uid = live.ok_or("it is gone")?.uid();
-            if uid == old { Err("it is still the old one".to_owned()) } else { Ok(()) }
-        })
-        .await?;
-        let back = start.elapsed();
-        eventually("its owner is Ready again", PATIENCE, async || {
-            let live = look().await.map_err(|e| e.to_string())?;
-            if is_ready(&live) { Ok(()) } else { Err(message(&live).to_owned()) }
-        })
-        .await?;
-        println!("| {namespace} deleted | back after {back:.1?}, Ready after {:.1?} |", start.elapsed());
-        let after = targets(world, TENANT).await?;
-        for (title, wanted) in &before {
-            let Some(target) = after.iter().find(|t| t.title == *title) else {
-                anyhow::bail!("{title} did not come back")
-            };
-            let found = picture(&target.get().await?);
-            assert!(covers(wanted, &found), "{title} came back otherwise:\n{wanted}\n{found}");
-        }
-        println!("| {namespace} deleted | {} children are back as they were |", before.len());
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_project_namespace_comes_back_with_everything_in_it() -> Result<()> {
+    comes_back("swept", "-app-shop", "NovaProject", "shop").await
+}
+
+async fn comes_back(tenant: &str, suffix: &str, of: &str, name: &str) -> Result<()> {
+    let world = STAGE.together().await?;
+    world.apply_until_accepted(&quickstart(tenant)?, PATIENCE).await?;
+    world.ready(tenant, PATIENCE).await?;
+    world.silent(Some(tenant), PATIENCE).await?;
+    let (home, inside) = (format!("tn-{tenant}"), format!("tn-{tenant}{suffix}"));
+    let (owner, namespace) = (Place::new(of, &home, name), Place::new("Namespace", "", &inside));
+    let mut before = Vec::new();
+    // The app goes with the namespace, and so does what was made for it.
+    let stays = |target: &Target| target.namespace == inside && target.resource.kind != "Application";
+    for target in targets(&world, tenant).await?.into_iter().filter(stays) {
+        before.push((target.to_string(), target.get().await?));
     }
+    let old = namespace.uid(&world).await?;
+    let film = Film::start(&world.admin, &[kind(of)]).await?;
+    let start = Instant::now();
+    namespace.delete(&world).await?;
+    // How long it is away hangs on Kubernetes; what was said meanwhile is on film.
+    let unwell = |f: &Frame| f.is(of, &home, name) && !f.says_ready();
+    let told = film.first("status tells of the deletion", start, PATIENCE, unwell).await?;
+    println!("| {inside} deleted | {of} says {} |", message(&told.object));
+    namespace.another_than(&world, &old, PATIENCE).await?;
+    namespace.there(&world, PATIENCE).await?;
+    owner.ready(&world, PATIENCE).await?;
+    println!("| {inside} deleted | back and Ready after {:.1?} |", start.elapsed());
+    let after = targets(&world, tenant).await?;
+    for (title, was) in &before {
+        let target = after.iter().find(|t| t.to_string() == *title);
+        let target = target.with_context(|| format!("{title} did not come back"))?;
+        target.looks(&anew(was), was.uid().as_deref()).await?;
+    }
+    ensure!(before.len() >= 5, "only {} children were in {inside}", before.len());
+    println!("| {inside} deleted | {} children are back as they were |", before.len());
     Ok(())
 }

@@ -1,193 +1,52 @@
-//! Roles as a table of allowed and denied: every request of the list, by everybody, in every kind of namespace.
-//! What a list below does not name has to be denied.
+//! Roles as a table of allowed and denied: every request of the list, by everybody, in every kind of namespace; and two
+//! tenants side by side.
 
 use std::fmt::Write as _;
 
-use anyhow::{Result, bail};
-use e2e::access::{Asked, Person, table};
-use e2e::{World, any, eventually, quickstart};
-use kube::api::{DeleteParams, ListParams, PostParams};
-use kube::{Client, ResourceExt as _};
+use anyhow::{Result, ensure};
+use e2e::access::{Asked, table};
+use e2e::object::{self, Place, kind};
+use e2e::{World, eventually, quickstart};
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
 use nova_testkit::Identity;
 use serde_json::json;
+use tokio::sync::OnceCell;
 
-use crate::{PATIENCE, within};
+use crate::expected::{ASKED, PLACES, expected, people, requests};
+use crate::{PATIENCE, STAGE};
 
-/// Every request of the table.
-const ASKED: &str = "
-get secrets, list secrets, watch secrets, create secrets, update secrets, patch secrets,
-delete secrets, deletecollection secrets, get pods, list pods, create pods, delete pods, get pods/log,
-get pods/exec, create pods/exec, create pods/attach, create pods/portforward, get pods/proxy,
-create pods/proxy, patch pods/ephemeralcontainers, create pods/eviction, get services/proxy,
-get deployments.apps, create deployments.apps, patch deployments.apps, delete deployments.apps,
-patch deployments.apps/scale, create jobs.batch, create daemonsets.apps, get configmaps,
-create configmaps, get services, create services, create persistentvolumeclaims,
-create ingresses.networking.k8s.io, create endpoints, create endpointslices.discovery.k8s.io,
-get events, create events, get novaapps.kubenova.io, list novaapps.kubenova.io,
-create novaapps.kubenova.io, update novaapps.kubenova.io, patch novaapps.kubenova.io,
-delete novaapps.kubenova.io, deletecollection novaapps.kubenova.io, patch novaapps.kubenova.io/status,
-update novaapps.kubenova.io/finalizers, get novaprojects.kubenova.io, create novaprojects.kubenova.io,
-update novaprojects.kubenova.io, delete novaprojects.kubenova.io,
-patch novaprojects.kubenova.io/status, get novasandboxes.kubenova.io, create novasandboxes.kubenova.io,
-patch novasandboxes.kubenova.io/status, get novatenants.kubenova.io, list novatenants.kubenova.io,
-create novatenants.kubenova.io, patch novatenants.kubenova.io, patch novatenants.kubenova.io/status,
-get novaplans.kubenova.io, create novaplans.kubenova.io, patch novaplans.kubenova.io,
-get novaclusters.kubenova.io, patch novaclusters.kubenova.io,
-get rolebindings.rbac.authorization.k8s.io, create rolebindings.rbac.authorization.k8s.io,
-patch rolebindings.rbac.authorization.k8s.io, delete rolebindings.rbac.authorization.k8s.io,
-create roles.rbac.authorization.k8s.io, create clusterrolebindings.rbac.authorization.k8s.io,
-bind clusterroles.rbac.authorization.k8s.io, escalate clusterroles.rbac.authorization.k8s.io,
-get resourcequotas, create resourcequotas, patch resourcequotas, delete resourcequotas,
-get limitranges, patch limitranges, delete limitranges, get networkpolicies.networking.k8s.io,
-create networkpolicies.networking.k8s.io, delete networkpolicies.networking.k8s.io, get namespaces,
-list namespaces, create namespaces, patch namespaces, delete namespaces, update namespaces/finalize,
-patch namespaces/status, get applications.core.oam.dev, create applications.core.oam.dev,
-patch applications.core.oam.dev, delete applications.core.oam.dev,
-create componentdefinitions.core.oam.dev, create traitdefinitions.core.oam.dev,
-create workflowstepdefinitions.core.oam.dev, get serviceaccounts, create serviceaccounts,
-patch serviceaccounts, create serviceaccounts/token, get tenants.capsule.clastix.io,
-patch tenants.capsule.clastix.io, delete tenants.capsule.clastix.io,
-create tenantresources.capsule.clastix.io, create globaltenantresources.capsule.clastix.io,
-impersonate users, impersonate groups, impersonate serviceaccounts, get nodes, get nodes/proxy,
-create persistentvolumes, create validatingadmissionpolicies.admissionregistration.k8s.io,
-create certificatesigningrequests.certificates.k8s.io";
-
-/// The requests of a list.
-fn requests(list: &'static str) -> impl Iterator<Item = &'static str> {
-    list.split(',').map(str::trim)
+/// Red and blue are set up once for all tests that look at them; none of these changes them.
+async fn red_and_blue(world: &World) -> Result<()> {
+    static SET_UP: OnceCell<()> = OnceCell::const_new();
+    SET_UP.get_or_try_init(|| set_up(world)).await.copied()
 }
 
-/// Everybody who is logged in.
-const ANYBODY: &str = "
-get novaplans.kubenova.io";
-/// Capsule gives this to owners in every namespace of their tenant.
-const BASE: &str = "
-get resourcequotas, get limitranges, get networkpolicies.networking.k8s.io";
-const HOME_READER: &str = "
-get novaprojects.kubenova.io, get novasandboxes.kubenova.io, get events";
-const TENANT_OWNER: &str = "
-get novaprojects.kubenova.io, create novaprojects.kubenova.io, update novaprojects.kubenova.io,
-delete novaprojects.kubenova.io, get novasandboxes.kubenova.io, create novasandboxes.kubenova.io,
-get events";
-const APP_READER: &str = "
-get pods, list pods, get pods/log, get deployments.apps, get configmaps, get services, get events,
-get novaapps.kubenova.io, list novaapps.kubenova.io, get resourcequotas, get limitranges,
-get networkpolicies.networking.k8s.io, get applications.core.oam.dev";
-const PROJECT_DEV: &str = "
-get novaapps.kubenova.io, list novaapps.kubenova.io, create novaapps.kubenova.io,
-update novaapps.kubenova.io, patch novaapps.kubenova.io, delete novaapps.kubenova.io";
-const PROJECT_OWNER: &str = "
-create secrets, delete secrets";
-const SANDBOX_EDITOR: &str = "
-get secrets, list secrets, watch secrets, create secrets, update secrets, patch secrets,
-delete secrets, deletecollection secrets, get pods, list pods, create pods, delete pods, get pods/log,
-get pods/exec, create pods/exec, create pods/attach, create pods/portforward, get deployments.apps,
-create deployments.apps, patch deployments.apps, delete deployments.apps, patch deployments.apps/scale,
-create jobs.batch, create daemonsets.apps, get configmaps, create configmaps, get services,
-create services, create persistentvolumeclaims, create ingresses.networking.k8s.io, get events,
-get resourcequotas, get limitranges, get networkpolicies.networking.k8s.io, get serviceaccounts";
-const DEPLOYER: &str = "
-get pods, list pods, get deployments.apps, create deployments.apps, patch deployments.apps,
-delete deployments.apps, create jobs.batch, create daemonsets.apps, get configmaps, create configmaps,
-get services, create services, create persistentvolumeclaims, create ingresses.networking.k8s.io";
-
-/// Titles of people, in the order of the table's columns.
-fn people() -> Vec<Person> {
-    let user = |title, name: &str, groups: &[&str]| Person::user(title, name, groups);
-    vec![
-        user("red dev", "dave@red.example", &["red-devs"]),
-        user("red owner", "alice@red.example", &[]),
-        Person::service_account("red gitops", "tn-red", "kubenova-gitops"),
-        user("projectDev", "pat@red.example", &[]),
-        user("readOnly", "ron@red.example", &[]),
-        user("tenantOwner", "olga@red.example", &[]),
-        Person::service_account("app default SA", "tn-red-app-shop", "default"),
-        Person::service_account("deployer SA", "tn-red-app-shop", "kubenova-deployer"),
-        Person::service_account("sandbox default SA", "tn-red-sandbox-dev", "default"),
-        user("blue dev", "dora@blue.example", &["blue-devs"]),
-        user("blue owner", "alice@blue.example", &[]),
-        user("stranger", "sam@nowhere.example", &["red", "devs", "red-dev"]),
-    ]
-}
-
-/// Everything that somebody may do somewhere; what is not in it is denied.
-#[allow(clippy::match_same_arms, reason = "it reads by person, like the table of roles")]
-fn expected(person: &str, namespace: &str) -> Vec<&'static str> {
-    let mut lists = vec![ANYBODY];
-    let writers = [PROJECT_DEV, APP_READER];
-    lists.extend(match (person, namespace) {
-        ("red dev", "tn-red") => vec![HOME_READER],
-        ("red dev" | "projectDev", "tn-red-app-shop") => writers.to_vec(),
-        ("red dev", "tn-red-app-books") | ("readOnly", "tn-red-app-shop") => vec![APP_READER],
-        ("red dev" | "red gitops", "tn-red-sandbox-dev") => vec![SANDBOX_EDITOR],
-        ("red owner", "tn-red") => vec![TENANT_OWNER, BASE],
-        ("red gitops", "tn-red") => vec![TENANT_OWNER],
-        ("red owner" | "red gitops", "tn-red-app-shop" | "tn-red-app-books" | "tn-red-app-vault")
-        | ("tenantOwner", "tn-red-app-shop") => vec![PROJECT_DEV, APP_READER, PROJECT_OWNER],
-        ("red owner", "tn-red-sandbox-dev") => vec![SANDBOX_EDITOR, BASE],
-        ("deployer SA", "tn-red-app-shop") => vec![DEPLOYER],
-        ("blue dev", "tn-blue") => vec![HOME_READER],
-        ("blue dev", "tn-blue-app-shop") => writers.to_vec(),
-        ("blue dev", "tn-blue-sandbox-dev") => vec![SANDBOX_EDITOR],
-        ("blue owner", "tn-blue") => vec![TENANT_OWNER, BASE],
-        ("blue owner", "tn-blue-app-shop") => vec![PROJECT_DEV, APP_READER, PROJECT_OWNER],
-        ("blue owner", "tn-blue-sandbox-dev") => vec![SANDBOX_EDITOR, BASE],
-        _ => Vec::new(),
-    });
-    lists.into_iter().flat_map(requests).collect()
-}
-
-/// Namespaces of the table; the last is the whole cluster.
-const PLACES: [&str; 12] = [
-    "tn-red",
-    "tn-red-app-shop",
-    "tn-red-app-books",
-    "tn-red-app-vault",
-    "tn-red-sandbox-dev",
-    "tn-blue",
-    "tn-blue-app-shop",
-    "tn-blue-sandbox-dev",
-    "kube-system",
-    "vela-system",
-    "kubenova-system",
-    "",
-];
-
-/// Two tenants out of the quickstart; the red one with people and with projects that its developers may only read, or not at all.
-pub async fn set_up(world: &World) -> Result<()> {
-    for tenant in ["red", "blue"] {
-        world.apply_until_accepted(&quickstart(tenant)?, PATIENCE).await?;
-    }
-    world
-        .apply(
-            "
-apiVersion: kubenova.io/v1alpha1
-kind: NovaProject
-metadata: {name: shop, namespace: tn-red}
-spec:
-  access:
-    - {kind: User, name: pat@red.example, role: projectDev}
-    - {kind: User, name: ron@red.example, role: readOnly}
-    - {kind: User, name: olga@red.example, role: tenantOwner}
----
-apiVersion: kubenova.io/v1alpha1
-kind: NovaProject
-metadata: {name: books, namespace: tn-red}
-spec: {devGroupRole: readOnly}
----
-apiVersion: kubenova.io/v1alpha1
-kind: NovaProject
-metadata: {name: vault, namespace: tn-red}
-spec: {devGroupRole: none}
-",
-        )
-        .await?;
+/// Two tenants out of the quickstart; the red one with people and with projects that its developers may only read, or not
+/// at all.
+async fn set_up(world: &World) -> Result<()> {
+    let access = |name: &str, role: &str| json!({"kind": "User", "name": name, "role": role});
+    let people = [
+        access("pat@red.example", "projectDev"),
+        access("ron@red.example", "readOnly"),
+        access("olga@red.example", "tenantOwner"),
+    ];
+    let mut documents = quickstart("red")?;
+    documents.extend(quickstart("blue")?);
+    documents.extend([
+        object::project("red", "shop", &json!({"access": people})),
+        object::project("red", "books", &json!({"devGroupRole": "readOnly"})),
+        object::project("red", "vault", &json!({"devGroupRole": "none"})),
+    ]);
+    world.apply_until_accepted(&documents, PATIENCE).await?;
     world.ready("red", PATIENCE).await?;
     world.ready("blue", PATIENCE).await
 }
 
-pub async fn everybody_may_do_what_the_table_says_and_nothing_else(world: &World) -> Result<()> {
-    capsules_own_bindings_are_harmless(world).await?;
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_may_do_what_the_table_says_and_nothing_else() -> Result<()> {
+    let world = STAGE.together().await?;
+    red_and_blue(&world).await?;
     let people = people();
     let asked: Vec<Asked> = requests(ASKED).filter_map(Asked::parse).collect();
     assert_eq!(asked.len(), requests(ASKED).count());
@@ -196,7 +55,7 @@ pub async fn everybody_may_do_what_the_table_says_and_nothing_else(world: &World
     for place in PLACES {
         let shown = if place.is_empty() { "the whole cluster" } else { place };
         let titles: Vec<&str> = people.iter().map(|p| p.title).collect();
-        // Printed as a whole: other sections print at the same time.
+        // Printed as a whole: other tests print at the same time.
         let mut shown_rows =
             format!("\n| {shown} | {} |\n|---|{}\n", titles.join(" | "), "---|".repeat(titles.len()));
         let mut denied = Vec::new();
@@ -225,8 +84,11 @@ pub async fn everybody_may_do_what_the_table_says_and_nothing_else(world: &World
 }
 
 /// Capsule binds roles of its own in every namespace of a tenant; none of them may reach a person.
-async fn capsules_own_bindings_are_harmless(world: &World) -> Result<()> {
-    let bindings = any(&world.admin, "rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings");
+#[tokio::test(flavor = "multi_thread")]
+async fn no_binding_of_capsules_own_reaches_a_person() -> Result<()> {
+    let world = STAGE.together().await?;
+    red_and_blue(&world).await?;
+    let bindings = kind("RoleBinding").every(&world.admin);
     let mut seen = 0;
     for binding in bindings.list(&ListParams::default()).await? {
         let namespace = binding.namespace().unwrap_or_default();
@@ -248,8 +110,7 @@ async fn capsules_own_bindings_are_harmless(world: &World) -> Result<()> {
         }
     }
     assert!(seen >= 6, "only {seen} bindings of Capsule");
-    let everywhere =
-        any(&world.admin, "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings");
+    let everywhere = kind("ClusterRoleBinding").every(&world.admin);
     for binding in everywhere.list(&ListParams::default()).await? {
         let text = binding.data["subjects"].to_string();
         assert!(
@@ -262,53 +123,45 @@ async fn capsules_own_bindings_are_harmless(world: &World) -> Result<()> {
 }
 
 fn refused(what: &str, answer: Result<impl Sized, kube::Error>) -> Result<()> {
-    match answer {
-        Err(kube::Error::Api(status)) if status.code == 403 => Ok(()),
-        Err(error) => bail!("{what}: {error}"),
-        Ok(_) => bail!("{what} was allowed"),
-    }
+    object::refused(what, &[403], answer).map(drop)
 }
 
-pub async fn a_developer_really_edits_a_sandbox(world: &World) -> Result<()> {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_developer_really_edits_a_sandbox_and_nothing_elsewhere() -> Result<()> {
+    const SANDBOX: &str = "tn-red-sandbox-dev";
+    let world = STAGE.together().await?;
+    red_and_blue(&world).await?;
     let dave = world.plane.client(&Identity::user("dave@red.example", &["red-devs"])).await?;
-    let sandbox = "tn-red-sandbox-dev";
-    let deployment = |namespace: &str| {
-        serde_json::from_value(json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "mine", "namespace": namespace},
-            "spec": {"selector": {"matchLabels": {"app": "mine"}}, "template": {
-                "metadata": {"labels": {"app": "mine"}},
-                "spec": {"containers": [{"name": "mine", "image": "nginx:1.29"}]}}},
-        }))
-    };
-    let secret = |namespace: &str| {
-        serde_json::from_value(json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mine", "namespace": namespace},
-            "stringData": {"password": "hunter2"},
-        }))
-    };
-    let deployments = |client: &Client, ns: &str| within(client, "apps/v1", "Deployment", "deployments", ns);
-    let secrets = |client: &Client, ns: &str| within(client, "v1", "Secret", "secrets", ns);
+    let deployment: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "mine"},
+        "spec": {"selector": {"matchLabels": {"app": "mine"}}, "template": {
+            "metadata": {"labels": {"app": "mine"}},
+            "spec": {"containers": [{"name": "mine", "image": "nginx:1.29"}]}}},
+    }))?;
+    let secret: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mine"},
+        "stringData": {"password": "hunter2"},
+    }))?;
+    let dave_s = |of: &str, namespace: &str| -> Api<DynamicObject> { kind(of).within(&dave, namespace) };
     let post = PostParams::default();
-    deployments(&dave, sandbox).create(&post, &deployment(sandbox)?).await?;
-    secrets(&dave, sandbox).create(&post, &secret(sandbox)?).await?;
-    assert!(secrets(&dave, sandbox).get("mine").await?.data["data"]["password"].is_string());
+    dave_s("Deployment", SANDBOX).create(&post, &deployment).await?;
+    dave_s("Secret", SANDBOX).create(&post, &secret).await?;
+    assert!(dave_s("Secret", SANDBOX).get("mine").await?.data["data"]["password"].is_string());
     eventually("the developer's pod runs in the sandbox", PATIENCE, async || {
-        let live = deployments(&dave, sandbox).get("mine").await.map_err(|e| e.to_string())?;
+        let live = dave_s("Deployment", SANDBOX).get("mine").await.map_err(|e| e.to_string())?;
         let available = live.data["status"]["availableReplicas"].as_i64();
         if available == Some(1) { Ok(()) } else { Err(live.data["status"].to_string()) }
     })
     .await?;
-    deployments(&dave, sandbox).delete("mine", &DeleteParams::default()).await?;
-    secrets(&dave, sandbox).delete("mine", &DeleteParams::default()).await?;
+    dave_s("Deployment", SANDBOX).delete("mine", &DeleteParams::default()).await?;
+    dave_s("Secret", SANDBOX).delete("mine", &DeleteParams::default()).await?;
     for namespace in ["tn-red-app-shop", "tn-red", "tn-blue-sandbox-dev", "tn-blue-app-shop", "kube-system"] {
-        refused(
-            "a Deployment elsewhere",
-            deployments(&dave, namespace).create(&post, &deployment(namespace)?).await,
-        )?;
-        refused("a Secret elsewhere", secrets(&dave, namespace).create(&post, &secret(namespace)?).await)?;
-        refused("Secrets elsewhere", secrets(&dave, namespace).list(&ListParams::default()).await)?;
+        let made = dave_s("Deployment", namespace).create(&post, &deployment).await;
+        refused("a Deployment elsewhere", made)?;
+        refused("a Secret elsewhere", dave_s("Secret", namespace).create(&post, &secret).await)?;
+        refused("Secrets elsewhere", dave_s("Secret", namespace).list(&ListParams::default()).await)?;
     }
-    let blue = within(&dave, "v1", "Pod", "pods", "tn-blue-app-shop");
+    let blue = dave_s("Pod", "tn-blue-app-shop");
     refused("pods of another tenant", blue.list(&ListParams::default()).await)?;
     println!(
         "a developer made, read and deleted a Deployment and a Secret in the sandbox; 16 requests elsewhere got 403"
@@ -316,29 +169,30 @@ pub async fn a_developer_really_edits_a_sandbox(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Takes the red project down; nothing of the blue one of the same name changes.
-pub async fn two_tenants_with_a_project_of_one_name_stay_apart(world: &World) -> Result<()> {
-    world.ready("blue", PATIENCE).await?;
-    let before = world.snapshot("blue").await?;
-    let blue: Vec<String> =
-        before.0.values().map(ToString::to_string).filter(|text| text.contains("red")).collect();
-    assert!(blue.is_empty(), "something of blue names red: {blue:#?}");
-    let delete = DeleteParams::default();
-    let apps = within(&world.admin, "kubenova.io/v1alpha1", "NovaApp", "novaapps", "tn-red-app-shop");
-    for app in apps.list(&ListParams::default()).await? {
-        apps.delete(&app.name_any(), &delete).await?;
+/// Takes one project down; nothing of the other tenant's of the same name changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_tenants_with_a_project_of_one_name_stay_apart() -> Result<()> {
+    let world = STAGE.together().await?;
+    for tenant in ["ruby", "azure"] {
+        world.apply_until_accepted(&quickstart(tenant)?, PATIENCE).await?;
     }
-    let projects = within(&world.admin, "kubenova.io/v1alpha1", "NovaProject", "novaprojects", "tn-red");
-    projects.delete("shop", &delete).await?;
-    eventually("the red project is gone", PATIENCE, async || match projects.get_opt("shop").await {
-        Ok(None) => Ok(()),
-        Ok(Some(live)) => Err(e2e::message(&live).to_owned()),
-        Err(error) => Err(error.to_string()),
-    })
-    .await?;
-    world.ready("blue", PATIENCE).await?;
-    let differences = before.differences(&world.snapshot("blue").await?);
-    assert!(differences.is_empty(), "blue changed: {differences:#?}");
-    println!("the red project shop is gone; {} objects of blue are as they were", before.0.len());
+    for tenant in ["ruby", "azure"] {
+        world.ready(tenant, PATIENCE).await?;
+        world.silent(Some(tenant), PATIENCE).await?;
+    }
+    let before = world.snapshot("azure").await?;
+    let named: Vec<_> =
+        before.0.values().map(ToString::to_string).filter(|text| text.contains("ruby")).collect();
+    ensure!(named.is_empty(), "something of azure names ruby: {named:#?}");
+    for place in
+        [Place::new("NovaApp", "tn-ruby-app-shop", "web"), Place::new("NovaProject", "tn-ruby", "shop")]
+    {
+        place.delete(&world).await?;
+        place.gone(&world, PATIENCE).await?;
+    }
+    world.ready("azure", PATIENCE).await?;
+    let differences = before.differences(&world.snapshot("azure").await?);
+    ensure!(differences.is_empty(), "azure changed: {differences:#?}");
+    println!("the project shop of ruby is gone; {} objects of azure are as they were", before.0.len());
     Ok(())
 }

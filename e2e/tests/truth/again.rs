@@ -1,35 +1,25 @@
 //! Vela gives up after a minute; what failed for a reason that passes is rolled out once more by itself.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
-use e2e::{World, any, eventually, is_ready, message};
-use kube::api::{DeleteParams, PostParams};
+use e2e::object::{self, Place};
+use e2e::{eventually, message};
+use kube::api::PostParams;
 use serde_json::json;
 
-use crate::SOON;
-use crate::cases::{app, apps};
+use crate::{PATIENCE, STAGE};
 
 const TENANT: &str = "again";
 const NAMESPACE: &str = "tn-again-app-shop";
-/// Vela's own tries take a minute.
-const GIVES_UP: Duration = Duration::from_mins(2);
 
-pub async fn what_vela_gave_up_is_rolled_out_once_what_it_needs_is_back(world: &World) -> Result<()> {
-    let api = "apiVersion: kubenova.io/v1alpha1\n";
-    world.apply_once(&format!("{api}kind: NovaTenant\nmetadata: {{name: {TENANT}}}\nspec: {{}}")).await?;
-    let project =
-        format!("{api}kind: NovaProject\nmetadata: {{name: shop, namespace: tn-{TENANT}}}\nspec: {{}}");
-    world.apply_until_accepted(&[project], SOON).await?;
-    world.ready(TENANT, SOON).await?;
-
-    let webhooks = any(
-        &world.admin,
-        "admissionregistration.k8s.io",
-        "v1",
-        "ValidatingWebhookConfiguration",
-        "validatingwebhookconfigurations",
-    );
+#[tokio::test(flavor = "multi_thread")]
+async fn what_vela_gave_up_is_rolled_out_once_what_it_needs_is_back() -> Result<()> {
+    let world = STAGE.together().await?;
+    let documents = [object::tenant(TENANT, &json!({})), object::project(TENANT, "shop", &json!({}))];
+    world.apply_until_accepted(&documents, PATIENCE).await?;
+    world.ready(TENANT, PATIENCE).await?;
+    let webhook = Place::new("ValidatingWebhookConfiguration", "", "dead");
     let dead = json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingWebhookConfiguration",
@@ -44,37 +34,33 @@ pub async fn what_vela_gave_up_is_rolled_out_once_what_it_needs_is_back(world: &
             "admissionReviewVersions": ["v1"],
         }],
     });
-    webhooks.create(&PostParams::default(), &serde_json::from_value(dead)?).await?;
+    webhook.api(&world).create(&PostParams::default(), &serde_json::from_value(dead)?).await?;
     let settings = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"},
         "metadata": {"name": "settings", "labels": {"held": "up"}}});
-    let source = json!({"kind": "kubeManifest", "kubeManifest": {"manifest": settings.to_string()}});
-    world.apply_until_accepted(&[app(NAMESPACE, "held", &source)], SOON).await?;
+    let app = object::app(NAMESPACE, "held", &object::manifest(&settings));
+    world.apply_until_accepted(&[app], PATIENCE).await?;
 
+    // Vela's own tries take a minute.
     let start = Instant::now();
-    let applications = any(&world.admin, "core.oam.dev", "v1beta1", "Application", "applications");
-    eventually("Vela gives up", GIVES_UP, async || {
-        let all = applications.list(&kube::api::ListParams::default()).await.map_err(|e| e.to_string())?;
-        let held = all.iter().find(|a| a.metadata.name.as_deref() == Some("held")).ok_or("there is none")?;
+    let application = Place::new("Application", NAMESPACE, "held");
+    eventually("Vela gives up", PATIENCE, async || {
+        let held = application.live(&world).await.map_err(|e| e.to_string())?;
         let phase = held.data["status"]["status"].as_str().unwrap_or_default();
         if phase == "workflowFailed" { Ok(()) } else { Err(phase.to_owned()) }
     })
     .await?;
     println!("| Vela gave up after {:.1?} |", start.elapsed());
-    let held = async || apps(world, NAMESPACE).get("held").await.map_err(|e| e.to_string());
-    eventually("status says who does not answer", SOON, async || {
-        let app = held().await?;
+    let app = Place::new("NovaApp", NAMESPACE, "held");
+    eventually("status says who does not answer", PATIENCE, async || {
+        let app = app.live(&world).await.map_err(|e| e.to_string())?;
         let words = ["dead.example.com", "tried again"];
         if words.iter().all(|w| message(&app).contains(w)) { Ok(()) } else { Err(message(&app).to_owned()) }
     })
     .await?;
 
     let start = Instant::now();
-    webhooks.delete("dead", &DeleteParams::default()).await?;
-    eventually("it is rolled out once more", GIVES_UP, async || {
-        let app = held().await?;
-        if is_ready(&app) { Ok(()) } else { Err(message(&app).to_owned()) }
-    })
-    .await?;
+    webhook.delete(&world).await?;
+    app.ready(&world, PATIENCE).await?;
     println!("| rolled out once more by itself, Ready {:.1?} after the webhook had gone |", start.elapsed());
     Ok(())
 }

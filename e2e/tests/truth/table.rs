@@ -1,5 +1,6 @@
 //! The table of troubles of an app, and how each is to be told. No I/O.
 
+use e2e::object::{image, manifest};
 use serde_json::{Value, json};
 
 /// When a trouble can be known.
@@ -32,11 +33,6 @@ pub struct Case {
     pub heal: Value,
 }
 
-/// The source of an app from an image of this tag.
-pub fn image(tag: &str) -> Value {
-    json!({"kind": "containerImage", "containerImage": {"image": "nginx", "tag": tag}})
-}
-
 fn requesting(cpu: &str) -> Value {
     let amounts = json!({"cpu": cpu, "memory": "32Mi"});
     json!({"kind": "containerImage", "containerImage": {"image": "nginx", "tag": "1",
@@ -45,10 +41,6 @@ fn requesting(cpu: &str) -> Value {
 
 fn template(name: &str, parameters: &Value) -> Value {
     json!({"kind": "velaTemplate", "velaTemplate": {"template": name, "parameters": parameters}})
-}
-
-fn manifest(object: &Value) -> Value {
-    json!({"kind": "kubeManifest", "kubeManifest": {"manifest": object.to_string()}})
 }
 
 /// A Deployment as a user would write it.

@@ -4,49 +4,51 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use e2e::film::Frame;
+use e2e::object::{self, Place, image, manifest};
 use e2e::{Film, World, is_ready};
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::SOON;
-use crate::cases::{app, apps, ready_reason};
+use crate::cases::ready_reason;
 use crate::table::deployment;
+use crate::{PATIENCE, filmed, honest};
 
 const NAMESPACE: &str = "tn-turn-app-shop";
 
+const TENANT: &str = "turn";
+
 fn source(name: &str, tag: &str) -> Value {
-    if name == "image" {
-        json!({"kind": "containerImage", "containerImage": {"image": "nginx", "tag": tag}})
-    } else {
-        json!({"kind": "kubeManifest", "kubeManifest": {"manifest": deployment("bare", tag).to_string()}})
-    }
+    if name == "image" { image(tag) } else { manifest(&deployment("bare", tag)) }
 }
 
-/// Turns good and bad several times; to Vela a manifest is healthy at once, so it is the one that tempts.
-pub async fn an_app_that_turns_bad_is_never_ready_at_that_generation(
-    world: &World,
-    film: &Film,
-) -> Result<()> {
-    world
-        .apply_once("apiVersion: kubenova.io/v1alpha1\nkind: NovaTenant\nmetadata: {name: turn}\nspec: {}")
-        .await?;
-    let project = "apiVersion: kubenova.io/v1alpha1\nkind: NovaProject\nmetadata: {name: shop, namespace: tn-turn}\nspec: {}";
-    world.apply_until_accepted(&[project.to_owned()], SOON).await?;
-    let names = ["image", "bare"];
-    world.apply_until_accepted(&names.map(|name| app(NAMESPACE, name, &source(name, "1"))), SOON).await?;
-    world.ready("turn", SOON).await?;
-    futures::future::try_join_all(names.map(|name| turns(world, film, name))).await?;
-    Ok(())
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_from_an_image_that_turns_bad_is_never_ready_at_that_generation() -> Result<()> {
+    is_never_ready_when_bad("image").await
+}
+
+/// To Vela a manifest is healthy at once, so it is the one that tempts.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_from_a_manifest_that_turns_bad_is_never_ready_at_that_generation() -> Result<()> {
+    is_never_ready_when_bad("bare").await
+}
+
+async fn is_never_ready_when_bad(name: &str) -> Result<()> {
+    let (world, film) = filmed().await?;
+    let (tenant, project) = (object::tenant(TENANT, &json!({})), object::project(TENANT, "shop", &json!({})));
+    let app = object::app(NAMESPACE, name, &source(name, "1"));
+    world.apply_until_accepted(&[tenant, project, app], PATIENCE).await?;
+    Place::new("NovaApp", NAMESPACE, name).ready(&world, PATIENCE).await?;
+    turns(&world, &film, name).await?;
+    honest(&film)
 }
 
 async fn turns(world: &World, film: &Film, name: &str) -> Result<()> {
-    let apps = apps(world, NAMESPACE);
+    let app = Place::new("NovaApp", NAMESPACE, name);
     let object = format!("napp/{name}");
     let mut bad = Vec::new();
     for tag in ["bad-image", "crash-loop", "never-ready"] {
         let start = Instant::now();
         let patch = json!({"spec": {"source": source(name, tag)}});
-        let patched = apps.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        let patched = app.merge(world, &patch).await?;
         let generation = patched.metadata.generation.unwrap_or(0);
         bad.push(generation);
         // kubectl sees Ready of the earlier generation at first, and must not fall for it.
@@ -59,13 +61,13 @@ async fn turns(world: &World, film: &Film, name: &str) -> Result<()> {
                 && !["Reconciled", ""].contains(&reason)
                 && (tag == "never-ready" || !["RolloutInProgress", "Progressing"].contains(&reason))
         };
-        let told = film.first("the turn is told", start, SOON, told).await?;
+        let told = film.first("the turn is told", start, PATIENCE, told).await?;
         println!("{name}:{tag} told as {} {:.1?} after the edit", ready_reason(&told), told.at - start);
 
         let start = Instant::now();
         let patch = json!({"spec": {"source": source(name, "1")}});
-        apps.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
-        let wait = ["-n", NAMESPACE, "wait", "--for=condition=Ready", object.as_str(), "--timeout=60s"];
+        app.merge(world, &patch).await?;
+        let wait = ["-n", NAMESPACE, "wait", "--for=condition=Ready", object.as_str(), "--timeout=120s"];
         world.plane.kubectl(&wait).await?;
         println!("{name}:{tag} healed: kubectl wait returned {:.1?} after the fix", start.elapsed());
     }
