@@ -156,13 +156,11 @@ impl Alone {
 
     /// Starts an operator of the test's own, through the stage's kubeconfig or another, and waits until it is ready.
     pub async fn start_operator(&self, kubeconfig: Option<&Path>) -> Result<OperatorProcess> {
-        match kubeconfig {
-            Some(kubeconfig) => self.stage.start(&self.world, kubeconfig).await,
-            None => {
-                let kubeconfig = self.world.plane.kubeconfig(&Identity::operator()).await?;
-                self.stage.start(&self.world, &kubeconfig).await
-            }
+        if let Some(kubeconfig) = kubeconfig {
+            return self.stage.start(&self.world, kubeconfig).await;
         }
+        let kubeconfig = self.world.plane.kubeconfig(&Identity::operator()).await?;
+        self.stage.start(&self.world, &kubeconfig).await
     }
 }
 

@@ -140,6 +140,8 @@ const WHARF: (&str, &str, &str) = ("NovaTenant", "", "wharf");
 const LOCAL: (&str, &str, &str) = ("NovaCluster", "", "local");
 
 static RECOMMENDED: Stage = Stage::new(Options::default);
+/// Tests with a control plane of their own go one after the other, so that there are two of them at most.
+static ONE_MORE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_capsule_those_who_wait_for_it_say_so_and_the_others_go_on() -> Result<()> {
@@ -263,6 +265,7 @@ fn silence(message: &str) -> Result<Duration> {
 /// Without its CRDs the kinds that need them wait, and go on without a restart once they are there.
 #[tokio::test(flavor = "multi_thread")]
 async fn capsule_may_come_late() -> Result<()> {
+    let _one = ONE_MORE.lock().await;
     let options = Options { capsule: CapsuleValues::Off, vela: false, ..Options::default() };
     let world = World::start(options).await?;
     let operator = world.operator().await?;
@@ -308,6 +311,7 @@ async fn capsule_may_come_late() -> Result<()> {
 /// With Capsule's defaults not even a status in a tenant's namespace can be written while it is away.
 #[tokio::test(flavor = "multi_thread")]
 async fn with_capsules_defaults_tenant_and_cluster_tell_that_it_is_away() -> Result<()> {
+    let _one = ONE_MORE.lock().await;
     let world = World::start(Options { capsule: CapsuleValues::Defaults, ..Options::default() }).await?;
     let operator = world.operator().await?;
     set_up(&world).await?;

@@ -70,6 +70,7 @@ async fn the_quickstart_applied_five_times_more_changes_nothing() -> Result<()> 
 async fn an_idle_operator_writes_nothing_for_longer_than_its_resync() -> Result<()> {
     let world = STAGE.alone().await?;
     converged(&world, "hooli").await?;
+    world.silent(None, CONVERGES).await?;
     let operator = world.take_operator().await?;
     let (mark, passes) = (world.mark().await?, operator.passes().await?);
     tokio::time::sleep(QUIET).await;

@@ -90,9 +90,8 @@ impl Place {
     pub async fn let_go(&self, world: &World) -> Result<()> {
         let patch = json!({"metadata": {"finalizers": null}});
         match super::merge(&self.api(world), &self.name, &patch).await {
-            Ok(_) => Ok(()),
             Err(error) if self.get(world).await?.is_some() => Err(error),
-            Err(_) => Ok(()),
+            _ => Ok(()),
         }
     }
 

@@ -24,7 +24,8 @@ fn blocked<'a>(words: &'a [&'a str]) -> Says<'a> {
     Says { reason: "DeletionBlocked", words, ..Says::default() }
 }
 
-/// A pod is what is held: as long as one is there, Capsule takes nobody's finalizers off.
+/// A pod is what is held: as long as one is there, Capsule takes nobody's finalizers off. It has no node, for KWOK would
+/// take the finalizer off to end it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_finalizer_in_a_namespace_is_told() -> Result<()> {
     const NAME: &str = "dstuck";
@@ -33,7 +34,7 @@ async fn a_foreign_finalizer_in_a_namespace_is_told() -> Result<()> {
     let held = Place::new("Pod", &inside, "held");
     let body = json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "held", "namespace": inside, "finalizers": ["example.com/hold"]},
-        "spec": {"containers": [{"name": "held", "image": "nginx:1"}]}});
+        "spec": {"nodeSelector": {"example.com/none": "such"}, "containers": [{"name": "held", "image": "nginx:1"}]}});
     held.api(&world).create(&PostParams::default(), &serde_json::from_value(body)?).await?;
     sandbox(NAME).delete(&world).await?;
     let words = [inside.as_str(), "example.com/hold", "pods", "Fix: "];

@@ -1,14 +1,14 @@
 //! What a developer who means ill can make of an app: whatever is tried, nothing comes of it, and status says the truth.
 
 use anyhow::{Result, ensure};
-use e2e::object::{self, Place, kind};
+use e2e::object::{self, kind};
 use e2e::{Everything, World, eventually, is_ready, message, quickstart, reason};
 use futures::future::try_join_all;
 use kube::Client;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, GetParams, ListParams, PostParams, Request};
 use nova_testkit::Identity;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::table::{Attack, attacks, image};
 use crate::{PATIENCE, STAGE};

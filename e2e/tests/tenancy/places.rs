@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use e2e::object::{self, Place, Says, kind};
 use e2e::{World, quickstart};
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
