@@ -28,7 +28,11 @@ pub fn tenant_of(entry: &Entry) -> Option<&str> {
     let object = &entry.object;
     match object.resource.as_str() {
         "novatenants" | "tenants" => Some(&object.name),
-        _ => target(entry).strip_prefix("tn-").map(|rest| rest.split('-').next().unwrap_or(rest)),
+        _ => target(entry).strip_prefix("tn-").map(|rest| {
+            // No name has `app` or `sandbox` between hyphens.
+            let end = rest.find("-app-").or_else(|| rest.find("-sandbox-"));
+            &rest[..end.unwrap_or(rest.len())]
+        }),
     }
 }
 
@@ -229,6 +233,20 @@ mod tests {
             let mut some = limits.to_vec();
             some.remove(left_out);
             assert_eq!(found(let_in_too_early, &with(&some)), 1);
+        }
+    }
+
+    #[test]
+    fn a_write_is_of_the_tenant_that_its_namespace_names() {
+        for (path, tenant) in [
+            ("/namespaces//tn-a-b", Some("a-b")),
+            ("/limitranges/tn-a-b-app-shop/x", Some("a-b")),
+            ("/limitranges/tn-a-sandbox-dev/x", Some("a")),
+            ("capsule.clastix.io/tenants//a-b", Some("a-b")),
+            ("kubenova.io/novaplans//starter", None),
+            ("/configmaps/kube-system/x", None),
+        ] {
+            assert_eq!(tenant_of(&write("patch", path, json!({}))), tenant, "{path}");
         }
     }
 

@@ -77,7 +77,7 @@ impl World {
     /// The same through another kubeconfig, such as that of a fault proxy.
     pub async fn operator_with(&self, kubeconfig: &Path) -> Result<OperatorProcess> {
         let operator = self.spawn_operator(kubeconfig)?;
-        operator.ready(Duration::from_secs(30)).await?;
+        operator.ready(Duration::from_mins(2)).await?;
         Ok(operator)
     }
 
@@ -114,6 +114,16 @@ impl World {
     pub async fn mark(&self) -> Result<Mark> {
         self.plane.audit().settle().await;
         self.plane.audit().mark()
+    }
+
+    /// From the write that made one version of an object to the write that made another, by the API server's clock.
+    pub async fn between(&self, since: Mark, first: &film::Frame, second: &film::Frame) -> Result<Duration> {
+        self.plane.audit().settle().await;
+        let entries = self.plane.audit().since(since)?;
+        let moment = |frame: &film::Frame| {
+            history::written(&entries, frame).with_context(|| format!("no write of {}", frame.name()))
+        };
+        Ok(history::after(moment(first)?, moment(second)?))
     }
 
     /// Applies YAML once.

@@ -186,6 +186,6 @@ async fn get(address: &str, path: &str) -> Result<String> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
-    tokio::time::timeout(Duration::from_secs(5), stream.read_to_string(&mut answer)).await??;
+    tokio::time::timeout(Duration::from_secs(30), stream.read_to_string(&mut answer)).await??;
     Ok(answer)
 }

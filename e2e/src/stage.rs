@@ -95,7 +95,7 @@ impl Stage {
     async fn start(&self, world: &World, kubeconfig: &Path) -> Result<OperatorProcess> {
         let env: Vec<_> = self.env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let operator = world.spawn_operator_in(kubeconfig, &env)?;
-        operator.ready(Duration::from_mins(1)).await?;
+        operator.ready(Duration::from_mins(2)).await?;
         Ok(operator)
     }
 }

@@ -69,13 +69,6 @@ async fn first_refusal(world: &World, mark: Mark) -> Result<Timestamp> {
     .await
 }
 
-/// When the operator wrote what a frame shows.
-async fn written(world: &World, frame: &Frame) -> Result<Timestamp> {
-    world.plane.audit().settle().await;
-    let entries = world.plane.audit().since(Mark::default())?;
-    history::written(&entries, frame).with_context(|| format!("no write of {}", frame.name()))
-}
-
 /// Waits for a status that tells of the absence, and looks at blocker, class and fix.
 async fn tells(film: &Film, since: Instant, what: (&str, &str, &str), words: &str) -> Result<Frame> {
     let (kind, namespace, name) = what;
@@ -95,12 +88,14 @@ async fn tells(film: &Film, since: Instant, what: (&str, &str, &str), words: &st
 async fn tells_in_time(
     world: &World,
     film: &Film,
-    (known, since): (Timestamp, Instant),
+    (mark, known, since): (Mark, Timestamp, Instant),
     what: (&str, &str, &str),
     words: &str,
 ) -> Result<()> {
     let frame = tells(film, since, what, words).await?;
-    let took = history::after(known, written(world, &frame).await?);
+    world.plane.audit().settle().await;
+    let told = history::written(&world.plane.audit().since(mark)?, &frame);
+    let took = history::after(known, told.with_context(|| format!("no write of {}", frame.name()))?);
     println!("  {} told after {took:.1?}: {}", frame.name(), message(&frame.object));
     ensure!(took <= TOLD, "{} told {took:?} after it could be known", frame.name());
     Ok(())
@@ -165,7 +160,7 @@ async fn without_capsule_those_who_wait_for_it_say_so_and_the_others_go_on() -> 
         (back, "Namespace tn-wharf-app-back: Capsule does not answer"),
         (late, "Application tn-wharf-app-front/late: Capsule does not answer"),
     ] {
-        tells_in_time(&world, &film, (known, start), what, words).await?;
+        tells_in_time(&world, &film, (mark, known, start), what, words).await?;
     }
 
     // What needs no Capsule goes on: a plan, a tenant's own words, an app that is there, and its status.
@@ -217,8 +212,8 @@ async fn without_vela_an_app_that_waits_for_it_says_so_and_the_others_go_on() ->
     let world = RECOMMENDED.alone().await?;
     set_up(&world).await?;
     let film = Film::start(&world.admin, &trouble()).await?;
+    let (mark, start) = (world.mark().await?, Instant::now());
     world.plane.stop(Component::Vela).await?;
-    let start = Instant::now();
     world.apply_once(&app("becalmed")).await?;
     let becalmed = ("NovaApp", "tn-wharf-app-front", "becalmed");
     let waits = |f: &Frame| f.is("Application", "tn-wharf-app-front", "becalmed");
@@ -228,7 +223,7 @@ async fn without_vela_an_app_that_waits_for_it_says_so_and_the_others_go_on() ->
     // It is known when it has been silent for as long as the status says it was.
     let silent = silence(message(&told.object))?;
     println!("Vela stopped; known by {silent:?} of silence on an Application that waits:");
-    let took = history::after(written(&world, &waits).await?, written(&world, &told).await?);
+    let took = world.between(mark, &waits, &told).await?;
     println!("  told {took:.1?} after the Application was made: {}", message(&told.object));
     ensure!(
         took >= silent.saturating_sub(Duration::from_secs(1)),
@@ -236,7 +231,7 @@ async fn without_vela_an_app_that_waits_for_it_says_so_and_the_others_go_on() ->
     );
     ensure!(took <= silent + TOLD, "{silent:?} of silence told after {took:?}");
     let local = tells(&film, start, LOCAL, "kubevela: it does not answer").await?;
-    let after = history::after(written(&world, &told).await?, written(&world, &local).await?);
+    let after = world.between(mark, &told, &local).await?;
     ensure!(after <= TOLD, "the cluster told {after:?} after the app");
     // A project needs no Vela.
     let meanwhile = Instant::now();
@@ -270,7 +265,7 @@ async fn capsule_may_come_late() -> Result<()> {
     let world = World::start(options).await?;
     let operator = world.operator().await?;
     let film = Film::start(&world.admin, &trouble()).await?;
-    let start = Instant::now();
+    let (mark, start) = (world.mark().await?, Instant::now());
     world.apply_once(&plan("harbour", 4)).await?;
     world.apply_once(&tenant("wharf")).await?;
     let here = |f: &Frame| f.is("NovaTenant", "", "wharf");
@@ -282,7 +277,7 @@ async fn capsule_may_come_late() -> Result<()> {
             && e2e::condition(&f.object, "CapabilityMissing").is_some()
     };
     let told = film.first("the tenant tells", start, PATIENCE, missing).await?;
-    let took = history::after(written(&world, &known).await?, written(&world, &told).await?);
+    let took = world.between(mark, &known, &told).await?;
     println!("Capsule not installed: tenant told after {took:.1?}: {}", message(&told.object));
     ensure!(took <= TOLD, "told late");
     let cluster = Place::new("NovaCluster", "", "local");
@@ -325,8 +320,8 @@ async fn with_capsules_defaults_tenant_and_cluster_tell_that_it_is_away() -> Res
     harbour.merge(&world, &json!({"spec": {"quotas": {"cpu": "6"}}})).await?;
     let known = first_refusal(&world, mark).await?;
     println!("Capsule stopped, with its defaults; known by the API server's first refusal:");
-    tells_in_time(&world, &film, (known, start), WHARF, "Capsule does not answer").await?;
-    tells_in_time(&world, &film, (known, start), LOCAL, "capsule: it does not answer").await?;
+    tells_in_time(&world, &film, (mark, known, start), WHARF, "Capsule does not answer").await?;
+    tells_in_time(&world, &film, (mark, known, start), LOCAL, "capsule: it does not answer").await?;
     let quota = Place::new("NovaTenant", "", "wharf").live(&world).await?.data["status"]["quota"].clone();
     ensure!(quota["allocated"]["requests.cpu"] == "4", "what was refused counts as allocated: {quota}");
     let meanwhile = Instant::now();

@@ -217,6 +217,7 @@ async fn times(world: &World, targets: &[Target], mark: Mark) -> Result<Vec<Dura
 
 /// The half of all is held to what is promised, the worst to what a busy machine can hold.
 fn in_time(what: &str, times: &[Duration]) -> Result<()> {
+    ensure!(!times.is_empty(), "{what}: the audit log has no drift that was answered");
     let (half, worst) = (times[times.len() / 2], times[times.len() - 1]);
     println!("| {what} | {} drifts, answered in p50 {half:.0?}, max {worst:.0?} |", times.len());
     ensure!(half <= REPAIR && worst <= WORST, "{what}: answered in p50 {half:?}, max {worst:?}");

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use e2e::film::{Frame, busiest};
 use e2e::object::{self, Place, app, image};
-use e2e::{Film, World, condition, history, is_ready};
+use e2e::{Film, World, condition, is_ready};
 use kube::ResourceExt as _;
-use nova_testkit::Entry;
+use nova_testkit::{Entry, Mark};
 use serde_json::json;
 
 use crate::events::events;
@@ -58,7 +58,7 @@ impl Case {
     }
 
     /// Waits until it can be known and until it is told, and looks at what is told.
-    async fn is_told(&self, world: &World, film: &Film, since: Instant) -> Result<Duration> {
+    async fn is_told(&self, world: &World, film: &Film, (mark, since): (Mark, Instant)) -> Result<Duration> {
         let name = self.name;
         let known = film.first(&format!("{name} can be known"), since, PATIENCE, |f| self.knows(f)).await?;
         let told = |f: &Frame| {
@@ -70,7 +70,7 @@ impl Case {
         let last = film.of("NovaApp", SHOP, name);
         let last = last.last().map(|f| f.object.data["status"].to_string()).unwrap_or_default();
         let told = told.with_context(|| format!("last status: {last}"))?;
-        let took = told_after(world, &known, &told).await?;
+        let took = world.between(mark, &known, &told).await?;
         ensure!(took <= TOLD, "{name} was told {took:?} after it could be known");
         let status = &told.object.data["status"];
         let message = e2e::message(&told.object);
@@ -117,21 +117,11 @@ impl Case {
     }
 }
 
-/// From the write that made `known` to the one that made `told`, by the API server's clock.
-pub async fn told_after(world: &World, known: &Frame, told: &Frame) -> Result<Duration> {
-    world.plane.audit().settle().await;
-    let entries: Vec<Entry> = world.plane.audit().since(nova_testkit::Mark::default())?;
-    let moment = |frame: &Frame| {
-        history::written(&entries, frame).with_context(|| format!("no write of {}", frame.name()))
-    };
-    Ok(history::after(moment(known)?, moment(told)?))
-}
-
 /// All of them at once, for a minute.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_trouble_is_told_within_five_seconds_and_ends_with_its_cause() -> Result<()> {
     let (world, film) = filmed().await?;
-    let start = Instant::now();
+    let begin = (world.mark().await?, Instant::now());
     world.apply_until_accepted(&ground(), PATIENCE).await?;
     world.ready("truth", PATIENCE).await?;
 
@@ -141,7 +131,7 @@ async fn each_trouble_is_told_within_five_seconds_and_ends_with_its_cause() -> R
     // Meanwhile somebody else goes on.
     let calm = Instant::now();
     world.apply_until_accepted(&[app(CALM, "web", &image("1"))], PATIENCE).await?;
-    let told = futures::future::try_join_all(cases.iter().map(|case| case.is_told(&world, &film, start)));
+    let told = futures::future::try_join_all(cases.iter().map(|case| case.is_told(&world, &film, begin)));
     let quiet = film.first("an app of another project is Ready", calm, PATIENCE, |f| {
         f.is("NovaApp", CALM, "web") && is_ready(&f.object)
     });

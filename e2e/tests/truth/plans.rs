@@ -8,7 +8,7 @@ use e2e::object::{self, Place};
 use e2e::{condition, eventually, is_ready, message};
 use serde_json::json;
 
-use crate::cases::{ready_reason, told_after};
+use crate::cases::ready_reason;
 use crate::{PATIENCE, filmed, honest};
 
 /// By the API server's clock.
@@ -53,13 +53,13 @@ async fn a_suspended_tenant_says_so() -> Result<()> {
 async fn a_tenant_whose_plan_is_missing_says_so_until_it_is_there() -> Result<()> {
     const NAME: &str = "planless";
     let (world, film) = filmed().await?;
-    let start = Instant::now();
+    let (mark, start) = (world.mark().await?, Instant::now());
     world.apply_once(&object::tenant(NAME, &json!({"plan": "missing"}))).await?;
     let here = |f: &Frame| f.is("NovaTenant", "", NAME);
     let known = film.first("the tenant is there", start, PATIENCE, here).await?;
     let told = |f: &Frame| here(f) && ready_reason(f) == "DependencyMissing";
     let told = film.first("the missing plan is told", start, PATIENCE, told).await?;
-    let took = told_after(&world, &known, &told).await?;
+    let took = world.between(mark, &known, &told).await?;
     println!("{NAME} told after {took:5.0?}: {}", message(&told.object));
     let status = &told.object.data["status"];
     ensure!(status["lastError"]["code"] == "KN-404", "{status}");

@@ -9,9 +9,10 @@ use e2e::object::{self, Place};
 use e2e::quantity::thousandths;
 use e2e::{Film, World, condition, eventually, message};
 use kube::core::ResourceExt as _;
+use nova_testkit::Mark;
 use serde_json::{Value, json};
 
-use crate::cases::{ready_reason, told_after};
+use crate::cases::ready_reason;
 use crate::{PATIENCE, filmed, honest};
 
 const TENANT: &str = "shares";
@@ -44,7 +45,7 @@ async fn shares_that_do_not_fit_are_told_and_never_add_up_to_more_than_the_plan(
     let start = Instant::now();
     world.apply_until_accepted(&[project("first", Some(3))], PATIENCE).await?;
     world.ready(TENANT, PATIENCE).await?;
-    let since = Instant::now();
+    let since = (world.mark().await?, Instant::now());
     world.apply_until_accepted(&[project("second", Some(2))], PATIENCE).await?;
     is_told(&world, &film, since).await?;
 
@@ -64,7 +65,7 @@ async fn shares_that_do_not_fit_are_told_and_never_add_up_to_more_than_the_plan(
     honest(&film)
 }
 
-async fn is_told(world: &World, film: &Film, since: Instant) -> Result<()> {
+async fn is_told(world: &World, film: &Film, (mark, since): (Mark, Instant)) -> Result<()> {
     let here = |f: &Frame| f.is("NovaProject", "tn-shares", "second");
     let known = film.first("the project that does not fit is there", since, PATIENCE, here).await?;
     let told = |f: &Frame| {
@@ -73,7 +74,7 @@ async fn is_told(world: &World, film: &Film, since: Instant) -> Result<()> {
             && condition(&f.object, "QuotaExceeded").is_some()
     };
     let told = film.first("shares that do not fit are told", since, PATIENCE, told).await?;
-    let (message, took) = (message(&told.object), told_after(world, &known, &told).await?);
+    let (message, took) = (message(&told.object), world.between(mark, &known, &told).await?);
     println!("shares told after {took:.1?}: {message}");
     ensure!(
         message.contains("ResourceQuota tn-shares-app-second/kubenova-quota")
