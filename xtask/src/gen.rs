@@ -10,10 +10,14 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use tokio::process::Command;
 
-/// Where the definitions are kept, from the root of the repository: for people, and for the chart.
-const PLACES: [&str; 2] = ["crds", "charts/kubenova/files/crds"];
+/// What is generated, and where it is kept, from the root of the repository: definitions for people and for the chart,
+/// and the reference pages of the docs.
+const PLACES: [(&str, &str); 3] =
+    [("crds", "crds"), ("crds", "charts/kubenova/files/crds"), ("reference", "docs/reference")];
+/// Kinds of file that are generated; others in the same folders are not ours.
+const EXTENSIONS: [&str; 2] = ["yaml", "md"];
 
-/// Write what is generated: `crds/` and the chart's copy of it.
+/// Write what is generated: `crds/`, the chart's copy of it, and `docs/reference/`.
 #[derive(Args)]
 #[command(after_help = "Examples:
   cargo xtask gen       after a change of the types in crates/nova-api
@@ -23,21 +27,21 @@ pub struct Gen {}
 impl Gen {
     /// Writes what differs and says what that was.
     pub async fn run(self) -> Result<()> {
-        let fresh = tempfile::tempdir().context("make a folder for the definitions")?;
+        let fresh = tempfile::tempdir().context("make a folder for what is generated")?;
         let made = command(fresh.path()).status().await.context("run cargo")?;
         if !made.success() {
-            bail!("the definitions cannot be generated, see above");
+            bail!("it cannot be generated, see above");
         }
         let mut written = 0;
-        for place in PLACES {
-            for Difference { file, how } in differences(fresh.path(), &root().join(place))? {
+        for (what, place) in PLACES {
+            let fresh = fresh.path().join(what);
+            for Difference { file, how } in differences(&fresh, &root().join(place))? {
                 let target = root().join(place).join(&file);
                 match how {
                     How::Stale => fs::remove_file(&target).with_context(|| format!("remove {target:?}"))?,
                     How::Missing | How::Changed => {
                         fs::create_dir_all(root().join(place)).with_context(|| format!("make {place:?}"))?;
-                        fs::copy(fresh.path().join(&file), &target)
-                            .with_context(|| format!("write {target:?}"))?;
+                        fs::copy(fresh.join(&file), &target).with_context(|| format!("write {target:?}"))?;
                     }
                 }
                 println!("{} {place}/{file}", if how == How::Stale { "removed" } else { "wrote" });
@@ -51,18 +55,18 @@ impl Gen {
     }
 }
 
-/// The command that generates every definition into a folder.
+/// The command that generates everything into a folder.
 pub fn command(into: &Path) -> Command {
     let mut command = cargo();
-    command.args(["run", "--locked", "--package", "kubenova", "--", "crds", "--out"]).arg(into);
+    command.args(["run", "--locked", "--package", "kubenova", "--", "generate", "--out"]).arg(into);
     command
 }
 
 /// What is committed and is not what is in `fresh`, as lines for people.
 pub fn drift(fresh: &Path) -> Result<Vec<String>> {
     let mut lines = Vec::new();
-    for place in PLACES {
-        for Difference { file, how } in differences(fresh, &root().join(place))? {
+    for (what, place) in PLACES {
+        for Difference { file, how } in differences(&fresh.join(what), &root().join(place))? {
             lines.push(format!("{place}/{file} {}", how.told()));
         }
     }
@@ -99,7 +103,7 @@ impl How {
         match self {
             Self::Missing => "is missing",
             Self::Changed => "is out of date",
-            Self::Stale => "is of a kind that is no more",
+            Self::Stale => "is no longer generated",
         }
     }
 }
@@ -136,7 +140,8 @@ fn files(folder: &Path) -> Result<BTreeSet<String>> {
     for entry in entries {
         let name =
             entry.with_context(|| format!("read {folder:?}"))?.file_name().to_string_lossy().into_owned();
-        if Path::new(&name).extension().is_some_and(|extension| extension == "yaml") {
+        let extension = Path::new(&name).extension().and_then(|extension| extension.to_str());
+        if extension.is_some_and(|extension| EXTENSIONS.contains(&extension)) {
             names.insert(name);
         }
     }
@@ -155,7 +160,7 @@ mod tests {
             ("missing.yaml", Some("a"), None),
             ("same.yaml", Some("a"), Some("a")),
             ("stale.yaml", None, Some("a")),
-            ("README.md", None, Some("not ours")),
+            ("notes.txt", None, Some("not ours")),
         ] {
             for (folder, text) in [(&fresh, new), (&committed, old)] {
                 if let Some(text) = text {

@@ -32,6 +32,9 @@ pub enum Command {
     Operator(OperatorArgs),
     /// Print the custom resource definitions as YAML
     Crds(CrdsArgs),
+    /// Write what is generated: definitions and reference pages
+    #[command(hide = true)]
+    Generate(GenerateArgs),
 }
 
 /// How the operator is run.
@@ -85,6 +88,17 @@ pub struct CrdsArgs {
     /// Write one file per definition into this folder, which is made if need be, instead of printing
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// Where what is generated goes.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  kubenova generate --out /tmp/fresh    definitions in crds/, pages in reference/")]
+pub struct GenerateArgs {
+    /// Folder, which is made if need be
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 /// How log lines look.

@@ -7,6 +7,7 @@ mod crds;
 mod log_line;
 mod operator;
 mod otlp;
+mod reference;
 mod server;
 mod stop;
 mod telemetry;
@@ -20,6 +21,7 @@ use args::{Args, Command};
 fn main() -> ExitCode {
     let ended = match Args::parse().command {
         Command::Operator(args) => operator::run(&args),
+        Command::Generate(args) => reference::write(&args.out).map(|()| ExitCode::SUCCESS),
         Command::Crds(args) => crds::write(args.out.as_deref()).map(|()| ExitCode::SUCCESS),
     };
     ended.unwrap_or_else(|error| {

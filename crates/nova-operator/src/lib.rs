@@ -2,6 +2,7 @@
 
 mod engine;
 mod kinds;
+pub mod reference;
 
 pub use engine::metrics::Metrics;
 pub use engine::request::{TimeLimits, client};

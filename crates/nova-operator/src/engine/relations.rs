@@ -178,6 +178,25 @@ impl Relations {
             .collect()
     }
 
+    /// In words: kinds that are written, others that wake, backends that are needed.
+    #[must_use]
+    pub fn describe(&self) -> (Vec<String>, Vec<String>, Vec<String>) {
+        let sorted = |mut words: Vec<String>| {
+            words.sort();
+            words.dedup();
+            words
+        };
+        let titles = |kinds: &[&'static ChildKind]| kinds.iter().map(|kind| kind.title.to_owned()).collect();
+        let children: Vec<&'static ChildKind> = self.children.iter().map(|(kind, _)| *kind).collect();
+        let leaves: Vec<&'static ChildKind> = self.leaves.iter().map(|(kind, _)| *kind).collect();
+        let nova = self.nova.iter().map(|(kind, _)| kind.to_string());
+        let health = self.health.map(|_| "health of backends".to_owned());
+        let others =
+            nova.chain::<Vec<String>>(titles(&children)).chain::<Vec<String>>(titles(&leaves)).chain(health);
+        let needs = self.needs.iter().map(|backend| backend.title.to_owned());
+        (sorted(titles(&self.owned)), sorted(others.collect()), sorted(needs.collect()))
+    }
+
     /// Stores without which nothing true can be said of an object: what it writes and what tells how that is.
     #[must_use]
     pub fn needs_listed(&self) -> BTreeSet<StoreId> {

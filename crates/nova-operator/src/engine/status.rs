@@ -69,10 +69,10 @@ impl Cx<'_> {
         patch: &Value,
     ) -> Result<bool, Interrupt> {
         let meta = object.meta();
-        // The UID makes sure that a namesake created meanwhile does not get this status, the version that what differs
-        // was read off the object as it is.
+        // The version makes sure that this very object gets it, as it was when what differs was read off it. The UID would
+        // not: in a write to the status subresource the API server puts the stored metadata in its place.
         let body = json!({
-            "metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version},
+            "metadata": {"resourceVersion": meta.resource_version},
             "status": patch,
         });
         let name = meta.name.clone();
@@ -83,7 +83,7 @@ impl Cx<'_> {
             Ok(written) => Ok(self.record_own_write_of::<K>(written, None)),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
             Err(error) => {
-                let repeat = json!({"metadata": {"uid": meta.uid}, "status": body["status"]});
+                let repeat = json!({"status": body["status"]});
                 let title = title(K::ID, meta);
                 let doing = RequestContext { stage: ConditionType::Ready, object: &title };
                 Err(self.failed(&error, doing, Some(dry_run(&api, name, params, repeat))))
