@@ -1,45 +1,77 @@
 //! `cargo xtask bench`: how fast apps converge, next to a bare client that does the same writes in the same run.
 //! Does I/O: builds, starts control planes, writes apps.
 
-mod apps;
+mod bare;
+mod goals;
+mod latency;
+mod measure;
+mod observer;
+mod operator;
 mod report;
+mod rest;
+mod scenario;
+mod status_patch;
+mod workload;
 
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use e2e::{OperatorProcess, World};
-use nova_testkit::{Entry, Mark, Options, build};
+use nova_testkit::build;
 
-use crate::r#gen::cargo;
-use apps::Workload;
-use report::{Convergence, Figures, Repose};
+use crate::r#gen::{cargo, root};
+use operator::Binary;
+use report::Report;
+use scenario::Plan;
 
-/// Longest wait for one scenario to converge.
-const PATIENCE: Duration = Duration::from_mins(10);
-/// How long the idle operator is watched.
-const IDLE: Duration = Duration::from_secs(30);
+/// Longest wait for one step.
+const PATIENCE: Duration = Duration::from_mins(20);
+/// After so long without any change of an app or an Application, all is quiet: longer than any pause of the operator.
+const QUIET: Duration = Duration::from_secs(16);
 
-/// Measure convergence, restart and idleness on a real control plane.
+/// Measure convergence, restart, idleness, edits and repairs on a real control plane.
 ///
-/// The bare client applies the same Applications and patches a status of the same size, 32 requests at once,
-/// before the operator starts; figures of the operator are to be read as ratios to it. Apps are written before
-/// the operator starts, so that only the operator is measured.
+/// The bare client repeats the operator's own writes for as many apps, 32 requests at once, as the same identity:
+/// their bodies are taken from the audit log. Figures of the operator are to be read as ratios to it. Apps are
+/// written before the operator starts, so that only the operator is measured. Both are seen by one watch on
+/// `NovaApps` and one on Applications.
+///
+/// With Vela off, an app is done when its Application is there with the image that is wanted, and its status is for
+/// its generation. With Vela on, it must be Ready.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  cargo xtask bench                     100 and 1,000 apps without Vela, 100 with Vela
-  cargo xtask bench --no-vela 100       one scenario
+  cargo xtask bench                                   100, 1,000 and 5,000 apps without Vela, 100 with Vela
+  cargo xtask bench --no-vela 100 --vela=             one scenario
+  cargo xtask bench --only cold --rounds 5            the middle of five cold starts
+  cargo xtask bench --only edits,mass --no-vela 1000 --vela=
+  cargo xtask bench --operator old=/tmp/old/kubenova --operator new=target/release/kubenova --rounds 3
+                                                      two binaries, in turn, on the same control plane
+  cargo xtask bench --only status-patch --no-vela 1000 --vela=
+                                                      a status as apply and as merge patch, without an operator
   cargo xtask bench -o json > now.json")]
 pub struct Bench {
-    /// Numbers of apps with Capsule on and Vela off.
-    #[arg(long, value_delimiter = ',', default_values_t = [100, 1000])]
-    no_vela: Vec<usize>,
+    /// Numbers of apps with Capsule on and Vela off; none if empty
+    #[arg(long, value_delimiter = ',', default_values_t = [100, 1000, 5000].map(Number), num_args = 0.., value_name = "APPS")]
+    no_vela: Vec<Number>,
 
-    /// Numbers of apps with Capsule and Vela on.
-    #[arg(long, value_delimiter = ',', default_values_t = [100])]
-    vela: Vec<usize>,
+    /// Numbers of apps with Capsule and Vela on; none if empty
+    #[arg(long, value_delimiter = ',', default_values_t = [Number(100)], num_args = 0.., value_name = "APPS")]
+    vela: Vec<Number>,
 
-    /// How the figures are printed.
+    /// Measure these parts only
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Part::DEFAULT, value_name = "PART")]
+    only: Vec<Part>,
+
+    /// Rounds of bare client and cold start; the middle one is reported, and the last is asked for the other parts
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: u8,
+
+    /// A binary to measure instead of the one of this repository; more than one are compared with the first
+    #[arg(long = "operator", value_name = "[LABEL=]PATH")]
+    operators: Vec<Binary>,
+
+    /// How the figures are printed
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
 }
@@ -50,6 +82,48 @@ enum Output {
     Json,
 }
 
+/// A number of apps. Nothing stands for none, so that a default can be taken away.
+#[derive(Clone, Copy, Debug)]
+struct Number(usize);
+
+impl std::str::FromStr for Number {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() { Ok(Self(0)) } else { text.parse().map(Self) }
+    }
+}
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Apps are there, the operator starts: time, writes, processor time, memory, next to the bare client
+    Cold,
+    /// The operator starts again: time, writes, memory
+    Restart,
+    /// A minute without work
+    Idle,
+    /// From a single edit to the Application, nothing else going on
+    Edits,
+    /// From an Application deleted or changed to its repair
+    Drift,
+    /// The same as edits, while another tenant edits 1,000 apps; from 1,000 apps on
+    Mass,
+    /// A status as apply and as merge patch, written by the bare client
+    StatusPatch,
+}
+
+impl Part {
+    /// Everything that concerns the operator.
+    const DEFAULT: [Self; 6] = [Self::Cold, Self::Restart, Self::Idle, Self::Edits, Self::Drift, Self::Mass];
+}
+
 impl Bench {
     /// Runs every scenario, each on a control plane of its own.
     ///
@@ -57,107 +131,60 @@ impl Bench {
     ///
     /// When something does not build, start or converge.
     pub async fn run(self) -> Result<()> {
+        if cfg!(debug_assertions) {
+            return optimised().await;
+        }
         tokio::task::spawn_blocking(build::ensure).await.context("build the control plane")??;
-        let built = cargo().args(["build", "--release", "--locked", "--package", "kubenova"]).status().await;
-        if !built.context("run cargo")?.success() {
-            bail!("the operator does not build, see above");
-        }
-        let scenarios = self.no_vela.iter().map(|n| (*n, false)).chain(self.vela.iter().map(|n| (*n, true)));
-        let mut all = Vec::new();
-        for (count, vela) in scenarios {
+        let operators = if self.operators.is_empty() { vec![built().await?] } else { self.operators };
+        let scenarios =
+            self.no_vela.iter().map(|n| (n.0, false)).chain(self.vela.iter().map(|n| (n.0, true)));
+        let mut figures = Vec::new();
+        for (count, vela) in scenarios.filter(|(count, _)| *count > 0) {
             eprintln!("{count} apps, Vela {} …", if vela { "on" } else { "off" });
-            let figures = Box::pin(scenario(count, vela)).await?;
-            if self.output == Output::Text {
-                println!("{figures}");
-            }
-            all.push(figures);
+            let plan = Plan {
+                count,
+                vela,
+                operators: &operators,
+                rounds: usize::from(self.rounds),
+                parts: &self.only,
+            };
+            let found = Box::pin(plan.run()).await.with_context(|| format!("{count} apps"))?;
+            figures.extend(found);
         }
-        if self.output == Output::Json {
-            println!("{}", serde_json::to_string_pretty(&all).context("write JSON")?);
+        let memory = goals::memory(&figures);
+        let verdicts = goals::verdicts(&figures);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let report = Report { cores, figures, memory, verdicts };
+        match self.output {
+            Output::Text => print!("{}", report.text()),
+            Output::Json => println!("{}", serde_json::to_string_pretty(&report).context("write JSON")?),
         }
         Ok(())
     }
 }
 
-async fn scenario(count: usize, vela: bool) -> Result<Figures> {
-    let options = Options { vela, ..Options::default() };
+/// Runs the same in an optimised build: what the bench itself takes, and above all its bare client, must not count.
+async fn optimised() -> Result<()> {
+    let here = std::env::current_dir().context("find the present folder")?;
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--release", "--locked", "--package", "xtask", "--manifest-path"]);
+    command.arg(root().join("Cargo.toml")).arg("--").args(std::env::args_os().skip(1));
+    // Paths among the arguments are meant from here.
+    let done = command.current_dir(here).status().await.context("run cargo")?;
+    if !done.success() {
+        bail!("the bench has failed, see above");
+    }
+    Ok(())
+}
+
+/// The operator of this repository, as it is released.
+async fn built() -> Result<Binary> {
+    let built = cargo().args(["build", "--release", "--locked", "--package", "kubenova"]).status().await;
+    if !built.context("run cargo")?.success() {
+        bail!("the operator does not build, see above");
+    }
     let this = std::env::current_exe().context("find this program's own file")?;
     let target = this.ancestors().nth(2).context("find the target folder")?;
-    let world = World::with_binary(options, target.join("release/kubenova")).await?;
-    let workload = Workload::new(&world, count);
-
-    let bare = workload.bare().await.context("run the bare client")?;
-    // The tenants and projects are made by the operator, which then steps aside while the apps are written.
-    let operator = world.operator().await?;
-    workload.make_room().await?;
-    operator.stop().await;
-    workload.write_apps().await?;
-
-    let mark = world.mark().await?;
-    let start = Instant::now();
-    let operator = world.operator().await?;
-    let ready = start.elapsed();
-    workload.converged(vela, PATIENCE).await?;
-    let took = start.elapsed();
-    let convergence = convergence(&world, &operator, mark, count, (ready, took)).await?;
-
-    operator.stop().await;
-    let mark = world.mark().await?;
-    let start = Instant::now();
-    let operator = world.operator().await?;
-    let restart = start.elapsed();
-    let before = operator.usage().context("measure the operator")?;
-    tokio::time::sleep(IDLE).await;
-    let after = operator.usage().context("measure the operator")?;
-    let writes = world.operator_writes(mark).await?.len();
-    operator.stop().await;
-    Ok(Figures {
-        apps: count,
-        vela,
-        bare,
-        convergence,
-        repose: Repose {
-            restart_seconds: restart.as_secs_f64(),
-            writes,
-            idle_cpu_percent: (after.cpu.saturating_sub(before.cpu)).as_secs_f64() / IDLE.as_secs_f64()
-                * 100.0,
-            memory_mib: mib(after.memory),
-        },
-    })
-}
-
-async fn convergence(
-    world: &World,
-    operator: &OperatorProcess,
-    mark: Mark,
-    count: usize,
-    (ready, took): (Duration, Duration),
-) -> Result<Convergence> {
-    let writes = world.operator_writes(mark).await?;
-    let of = |resource: &str, subresource: &str| {
-        let wanted = |e: &&Entry| e.object.resource == resource && e.object.subresource == subresource;
-        writes.iter().filter(wanted).count()
-    };
-    let usage = operator.usage().context("measure the operator")?;
-    let (applications, statuses) = (of("applications", ""), of("novaapps", "status"));
-    Ok(Convergence {
-        ready_seconds: ready.as_secs_f64(),
-        seconds: took.as_secs_f64(),
-        application_writes: applications,
-        status_writes: statuses,
-        other_writes: writes.len() - applications - statuses,
-        writes_per_app: ratio(applications + statuses, count),
-        cpu_seconds: usage.cpu.as_secs_f64(),
-        peak_memory_mib: mib(usage.peak_memory),
-    })
-}
-
-#[allow(clippy::cast_precision_loss, reason = "figures for people, far below 2^52")]
-fn ratio(of: usize, to: usize) -> f64 {
-    of as f64 / to as f64
-}
-
-#[allow(clippy::cast_precision_loss, reason = "figures for people, far below 2^52")]
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / 1024.0 / 1024.0
+    let path: PathBuf = target.join("release/kubenova");
+    Ok(Binary { label: "operator".to_owned(), path })
 }
