@@ -10,6 +10,7 @@ mod operator;
 mod report;
 mod rest;
 mod scenario;
+mod seen;
 mod status_patch;
 mod workload;
 
@@ -52,7 +53,13 @@ const QUIET: Duration = Duration::from_secs(16);
   cargo xtask bench -o json > now.json")]
 pub struct Bench {
     /// Numbers of apps with Capsule on and Vela off; none if empty
-    #[arg(long, value_delimiter = ',', default_values_t = [100, 1000, 5000].map(Number), num_args = 0.., value_name = "APPS")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_values_t = [100, 1000, 5000].map(Number),
+        num_args = 0..,
+        value_name = "APPS"
+    )]
     no_vela: Vec<Number>,
 
     /// Numbers of apps with Capsule and Vela on; none if empty

@@ -1,4 +1,5 @@
-//! What the bench sees: one watch on `NovaApps`, one on Applications, and what is still wanted of them. Does I/O: watches.
+//! What the bench sees: one watch on `NovaApps`, one on Applications, and what is still wanted of them.
+//! Does I/O: watches.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,10 +9,11 @@ use anyhow::{Context as _, Result, bail};
 use futures::{TryStreamExt as _, pin_mut};
 use kube::Client;
 use kube::api::{Request, WatchEvent, WatchParams};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+use super::seen::{Child, Meta, Parent};
 
 /// Namespace and name of an app and of its Application.
 pub type Key = (String, String);
@@ -56,84 +58,6 @@ pub struct Done {
     pub child: Instant,
     /// All of it.
     pub all: Instant,
-}
-
-/// A `NovaApp`, as far as it is looked at.
-#[derive(Clone, Debug, Deserialize)]
-struct Parent {
-    metadata: Meta,
-    #[serde(default)]
-    status: ParentStatus,
-}
-
-/// An Application, as far as it is looked at.
-#[derive(Clone, Debug, Deserialize)]
-struct Child {
-    metadata: Meta,
-    #[serde(default)]
-    spec: ChildSpec,
-    #[serde(default)]
-    status: ChildStatus,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Meta {
-    name: String,
-    namespace: String,
-    uid: String,
-    resource_version: String,
-    #[serde(default)]
-    generation: i64,
-}
-
-impl Meta {
-    fn version(&self) -> u64 {
-        self.resource_version.parse().unwrap_or(0)
-    }
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ParentStatus {
-    #[serde(default)]
-    observed_generation: i64,
-    #[serde(default)]
-    conditions: Vec<Condition>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Condition {
-    #[serde(rename = "type")]
-    kind: String,
-    status: String,
-    #[serde(default)]
-    observed_generation: i64,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-struct ChildSpec {
-    #[serde(default)]
-    components: Vec<Component>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Component {
-    #[serde(default)]
-    properties: Properties,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-struct Properties {
-    #[serde(default)]
-    image: String,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-struct ChildStatus {
-    #[serde(default)]
-    status: String,
 }
 
 /// An object of a watch.
