@@ -35,21 +35,20 @@ const QUIET: Duration = Duration::from_secs(16);
 ///
 /// The bare client repeats the operator's own writes for as many apps, 32 requests at once, as the same identity:
 /// their bodies are taken from the audit log. Figures of the operator are to be read as ratios to it. Apps are
-/// written before the operator starts, so that only the operator is measured. Both are seen by one watch on
-/// `NovaApps` and one on Applications.
+/// written before the operator starts, so that only the operator is measured. The end of both is seen by the same
+/// two watches, one on apps and one on Applications.
 ///
 /// With Vela off, an app is done when its Application is there with the image that is wanted, and its status is for
 /// its generation. With Vela on, it must be Ready.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  cargo xtask bench                                   100, 1,000 and 5,000 apps without Vela, 100 with Vela
-  cargo xtask bench --no-vela 100 --vela=             one scenario
-  cargo xtask bench --only cold --rounds 5            the middle of five cold starts
+  cargo xtask bench                    100, 1,000 and 5,000 apps without Vela, 100 with Vela
+  cargo xtask bench --no-vela 100 --vela=                         one scenario
+  cargo xtask bench --only cold --rounds 5                        the middle of five cold starts
   cargo xtask bench --only edits,mass --no-vela 1000 --vela=
-  cargo xtask bench --operator old=/tmp/old/kubenova --operator new=target/release/kubenova --rounds 3
-                                                      two binaries, in turn, on the same control plane
-  cargo xtask bench --only status-patch --no-vela 1000 --vela=
-                                                      a status as apply and as merge patch, without an operator
+  cargo xtask bench --operator old=/tmp/kubenova --operator new=target/release/kubenova
+                                       two binaries, in turn, on the same control plane
+  cargo xtask bench --only status-patch --no-vela 1000 --vela=    without an operator
   cargo xtask bench -o json > now.json")]
 pub struct Bench {
     /// Numbers of apps with Capsule on and Vela off; none if empty

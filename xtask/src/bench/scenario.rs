@@ -47,6 +47,15 @@ impl Plan<'_> {
         self.parts.contains(&part)
     }
 
+    /// Rounds of cold starts: one is needed for what comes after it, none for the bare client alone.
+    fn rounds(&self) -> usize {
+        if self.wants(Part::Cold) {
+            self.rounds
+        } else {
+            usize::from(self.parts.iter().any(|part| *part != Part::StatusPatch))
+        }
+    }
+
     /// When an app is done.
     pub fn end(&self) -> End {
         if self.vela { End::Ready } else { End::Status }
@@ -69,14 +78,15 @@ impl Plan<'_> {
                 ..Figures::default()
             })
             .collect();
-        for round in 0..self.rounds {
+        let rounds = self.rounds();
+        for round in 0..rounds {
             let reference = if self.wants(Part::Cold) { Some(scenario.bare(round).await?) } else { None };
             // The order turns, so that none is always the first after the bare client.
             for turn in 0..self.operators.len() {
                 let n = (turn + round) % self.operators.len();
                 let (operator, colds) = scenario.cold(&self.operators[n], reference.as_ref(), round).await?;
                 cold[n].extend(colds);
-                if round + 1 == self.rounds {
+                if round + 1 == rounds {
                     scenario.warm(operator, &self.operators[n], &mut all[n]).await?;
                 } else {
                     operator.stop().await;
