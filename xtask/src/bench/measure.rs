@@ -71,7 +71,7 @@ pub fn wall_clock(at: Instant) -> i64 {
 
 /// When a request came in, in microseconds of the wall clock.
 pub fn received(entry: &Entry) -> i64 {
-    entry.received.map_or(0, |at| at.as_microsecond())
+    entry.received.map_or(0, k8s_openapi::jiff::Timestamp::as_microsecond)
 }
 
 /// Number of writes of a resource.

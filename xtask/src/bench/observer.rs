@@ -244,7 +244,7 @@ impl Observer {
             if start.elapsed() > within {
                 return Ok(false);
             }
-            tokio::time::sleep((pause - since).max(Duration::from_millis(10))).await;
+            tokio::time::sleep(pause.saturating_sub(since).max(Duration::from_millis(10))).await;
         }
     }
 
@@ -267,13 +267,11 @@ impl Observer {
                 changed.changed().await.context("the watches have ended")?;
             }
         };
-        match tokio::time::timeout(within, seen).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                let open = self.state().open;
-                bail!("not within {within:?}: {what}; {open} apps are not as wanted")
-            }
+        if let Ok(outcome) = tokio::time::timeout(within, seen).await {
+            return outcome;
         }
+        let open = self.state().open;
+        bail!("not within {within:?}: {what}; {open} apps are not as wanted")
     }
 }
 

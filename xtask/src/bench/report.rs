@@ -261,7 +261,7 @@ fn rows(figures: &Figures) -> BTreeMap<String, f64> {
     let mut rows = BTreeMap::new();
     // Structures of numbers and words alone always serialise.
     flatten("", &serde_json::to_value(figures).unwrap_or_default(), &mut rows);
-    rows.retain(|name, _| name != "apps" && !name.ends_with(".round"));
+    rows.retain(|name, _| name != "apps" && !name.split('.').any(|word| word == "round"));
     rows
 }
 

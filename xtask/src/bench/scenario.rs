@@ -170,7 +170,7 @@ impl<'a> Scenario<'a> {
         self.observer.want(workload::fresh(&self.places, self.plan.end()));
         let operator = Operator::start(&self.world, binary).await?;
         let ready = operator.ready().await?;
-        let done = self.observer.all(PATIENCE).await.with_context(|| format!("{}", binary.label))?;
+        let done = self.observer.all(PATIENCE).await.with_context(|| binary.label.clone())?;
         let (after, used) = (server_cpu(&self.world)?, usage(operator.pid())?);
         let seconds = done.saturating_duration_since(operator.started()).as_secs_f64();
         eprintln!("    {seconds:.2} s");
