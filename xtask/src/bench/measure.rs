@@ -18,6 +18,8 @@ pub struct Usage {
     pub memory: f64,
     /// The most resident memory it ever had, in MiB.
     pub peak_memory: f64,
+    /// Of the resident memory, what is not pages of the program's own file: its data.
+    pub data: f64,
 }
 
 /// What process `pid` has used.
@@ -40,7 +42,12 @@ pub fn usage(pid: u32) -> Result<Usage> {
     let ticks = ticks.context("/proc tells no processor time")?;
     let cpu = Duration::from_millis(ticks * 1000 / TICKS).as_secs_f64();
     let memory = mib("VmRSS:").context("/proc tells no memory")?;
-    Ok(Usage { cpu, memory, peak_memory: mib("VmHWM:").unwrap_or(memory) })
+    Ok(Usage {
+        cpu,
+        memory,
+        peak_memory: mib("VmHWM:").unwrap_or(memory),
+        data: mib("RssAnon:").unwrap_or(memory),
+    })
 }
 
 /// Processor time of the API server and of etcd so far, in seconds.

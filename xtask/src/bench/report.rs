@@ -115,6 +115,8 @@ pub struct Cold {
     pub peak_memory_mib: f64,
     /// Memory when all was quiet.
     pub settled_memory_mib: f64,
+    /// Of that, what is not pages of the program's own file.
+    pub settled_data_mib: f64,
 }
 
 /// The operator starts again, and nothing is to be done.

@@ -221,6 +221,7 @@ impl<'a> Scenario<'a> {
             etcd_cpu_seconds: after[1] - before[1],
             peak_memory_mib: settled.peak_memory,
             settled_memory_mib: settled.memory,
+            settled_data_mib: settled.data,
         };
         Ok((operator, Some(cold)))
     }
