@@ -13,6 +13,7 @@ use crate::{
 
 /// An app and where it comes from.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "cel", kube(cel))]
 #[kube(
     group = "kubenova.io",
     version = "v1alpha1",
@@ -22,7 +23,6 @@ use crate::{
     derive = "PartialEq",
     shortname = "napp",
     category = "nova",
-    cel,
     doc = "An app of the project in whose namespace it is made. It comes from exactly one source and is delivered with the rights of the project's deployer.",
     printcolumn(
         name = "Ready",

@@ -13,6 +13,7 @@ use crate::{
 
 /// What the platform team says about the cluster.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "cel", kube(cel))]
 #[kube(
     group = "kubenova.io",
     version = "v1alpha1",
@@ -22,7 +23,6 @@ use crate::{
     derive = "PartialEq",
     shortname = "ncluster",
     category = "nova",
-    cel,
     doc = "A cluster that KubeNova looks after. `local` is the one it runs in; the operator creates it when it is absent and reports in its status which backends are there.",
     printcolumn(
         name = "Ready",

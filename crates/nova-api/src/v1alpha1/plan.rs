@@ -12,6 +12,7 @@ use crate::{
 
 /// What each tenant of the plan may have.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "cel", kube(cel))]
 #[kube(
     group = "kubenova.io",
     version = "v1alpha1",
@@ -21,7 +22,6 @@ use crate::{
     derive = "PartialEq",
     shortname = "nplan",
     category = "nova",
-    cel,
     doc = "What a tenant may have: quotas, limits of a container, numbers of projects and apps, storage and ingress classes. A plan that tenants use cannot be deleted.",
     printcolumn(
         name = "Ready",

@@ -13,6 +13,7 @@ use crate::{
 
 /// A project and who works on it.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "cel", kube(cel))]
 #[kube(
     group = "kubenova.io",
     version = "v1alpha1",
@@ -23,7 +24,6 @@ use crate::{
     derive = "PartialEq",
     shortname = "nproj",
     category = "nova",
-    cel,
     doc = "A project of the tenant in whose home namespace it is made. It gets the namespace tn-<tenant>-app-<name>, where developers write NovaApps and everything else is theirs to read only.",
     printcolumn(
         name = "Ready",

@@ -12,6 +12,7 @@ use crate::{
 
 /// A namespace to try things in.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "cel", kube(cel))]
 #[kube(
     group = "kubenova.io",
     version = "v1alpha1",
@@ -22,7 +23,6 @@ use crate::{
     derive = "PartialEq",
     shortname = "nsandbox",
     category = "nova",
-    cel,
     doc = "A place for the developers of the tenant in whose home namespace it is made. It gets the namespace tn-<tenant>-sandbox-<name>, in which they have full edit; only quota, limits, network policy and bindings are kept right.",
     printcolumn(
         name = "Ready",

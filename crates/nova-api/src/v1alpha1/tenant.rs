@@ -15,6 +15,7 @@ use crate::{
 
 /// A team and what it may have.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "cel", kube(cel))]
 #[kube(
     group = "kubenova.io",
     version = "v1alpha1",
@@ -24,7 +25,6 @@ use crate::{
     derive = "PartialEq",
     shortname = "ntenant",
     category = "nova",
-    cel,
     doc = "A team: its owners, its developer group, its plan. It gets the namespace tn-<name> as its home, where its owners make projects and sandboxes.",
     printcolumn(
         name = "Ready",
