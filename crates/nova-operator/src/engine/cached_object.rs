@@ -116,6 +116,12 @@ impl CachedObject {
         self.0.status_hash
     }
 
+    /// It has a status.
+    #[must_use]
+    pub fn has_status(&self) -> bool {
+        self.0.status_hash != 0
+    }
+
     /// True when nothing but status and versions differs from another version of it, what we own of it included.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {

@@ -39,6 +39,8 @@ pub struct Engine {
     pub stores: Stores,
     /// Who is woken by what.
     pub routes: Routes,
+    /// Objects that are always there, looked at also where they are absent.
+    pub singletons: Vec<Key>,
     /// What is to be done.
     pub queue: Queue,
     /// When to try again.

@@ -28,7 +28,7 @@ pub struct Fetched {
     pub text: Result<Box<str>, String>,
     /// The fields of it that we applied, in the format of `managedFields`.
     pub applied: Option<Box<str>>,
-    /// Equal for equal `status`.
+    /// Equal for equal `status`; 0 where there is none.
     pub status_hash: u64,
     /// Equal where nothing differs but `status` and versions.
     pub content_hash: u64,
@@ -70,7 +70,9 @@ impl Fetched {
             Some(meta) => without_managed_fields(meta.get())?,
             None => (String::from("{}"), None),
         };
-        let status_hash = top.get("status").map_or(0, |status| hash(status.get()));
+        // An empty status, as the API server shows where there is none yet, counts as none.
+        let status = top.get("status").filter(|status| status.get() != "{}");
+        let status_hash = status.map_or(0, |status| hash(status.get()));
         let content_hash = content_hash(&top, &meta)?;
         let kept = join(
             top.iter()

@@ -86,7 +86,12 @@ impl Health {
         dry_run: Option<DryRun>,
     ) -> Option<HealthChange> {
         let mut states = self.lock();
-        let outage = states.entry(backend.id).or_default().outage.get_or_insert_with(|| {
+        let state = states.entry(backend.id).or_default();
+        if state.outage.is_none() && dry_run.is_none() {
+            // Nothing could show its end: who failed is told, and tries again by itself.
+            return None;
+        }
+        let outage = state.outage.get_or_insert_with(|| {
             tracing::warn!(adapter = backend.id, words, "the backend does not answer");
             // The first words stay: others for each webhook and try would make every status change all the time.
             Outage { words: clip(words, 500), ..Outage::default() }

@@ -148,15 +148,14 @@ async fn absent<K: Controller>(cx: &Cx<'_>) -> End {
 /// The first store that cannot be listed and without which nothing true can be said.
 fn unlisted(cx: &Cx<'_>, needs: &BTreeSet<StoreId>) -> Option<Problem> {
     let blind = needs.iter().filter(|store| !cx.engine.stores.is_listed(store));
-    let (store, why) = blind.filter_map(|s| Some((s, cx.engine.watches.why_blind(s)?))).next()?;
+    let (store, (why, lasting)) = blind.filter_map(|s| Some((s, cx.engine.watches.why_blind(s)?))).next()?;
+    let object = format!("APIResource {}", store.resource());
+    if !lasting {
+        return Some(Problem::progress(ConditionType::Ready, object, "the operator is listing it"));
+    }
     let message = format!("the operator cannot list it, so nothing can be said for sure: {why}");
     Some(
-        Problem::new(
-            ConditionType::Ready,
-            Reason::BackendUnavailable,
-            format!("APIResource {}", store.resource()),
-            message,
-        )
+        Problem::new(ConditionType::Ready, Reason::BackendUnavailable, object, message)
         .code(Code::Kn503)
         .fix("see the operator's roles (charts/kubenova) and NovaCluster local; this goes on by itself then"),
     )

@@ -52,6 +52,17 @@ impl Change<'_, CachedNova> {
 }
 
 impl Change<'_, CachedObject> {
+    /// How soon it concerns those who read the object. Its first status is what somebody waits for.
+    #[must_use]
+    pub fn when(&self, kind: &ChildKind) -> When {
+        match (kind.bursts, self.old, self.new) {
+            (Some(delay), Some(old), Some(new)) if old.has_status() && old.same_content(new) => {
+                When::After(delay)
+            }
+            _ => When::Now,
+        }
+    }
+
     /// Its status says something else.
     #[must_use]
     pub fn status(&self) -> bool {
@@ -256,10 +267,7 @@ impl Routes {
         // An object whose label was taken off still has its owner in what was seen before.
         let rows = [change.old, change.new].into_iter().flatten().filter(|_| !ours);
         let owners = rows.filter_map(|row| stores.owner(row.owner_uid()?));
-        let when = match (kind.bursts, change.old, change.new) {
-            (Some(delay), Some(old), Some(new)) if old.same_content(new) => When::After(delay),
-            _ => When::Now,
-        };
+        let when = change.when(kind);
         let others = self.children.get(kind).into_iter().flatten().flat_map(|wakes| wakes(change, stores));
         owners.map(|key| Wake { key, when }).chain(others).collect()
     }

@@ -121,9 +121,11 @@ impl Operator {
         let mut routes = Routes::default();
         let mut registry = Registry::new();
         let mut indexes = HashMap::new();
+        let mut singletons = Vec::new();
         for controller in controllers {
             let relations = controller.relations();
             routes.add(&relations);
+            singletons.extend(controller.singleton().map(|name| Key::new(controller.kind(), "", name)));
             indexes.insert(controller.kind(), controller.indexes());
             registry.insert(controller.kind(), (controller, relations));
         }
@@ -133,6 +135,7 @@ impl Operator {
             client,
             stores: Stores::new(|kind| indexes.get(&kind).copied().unwrap_or_default()),
             routes,
+            singletons,
             queue: Queue::default(),
             backoff: super::backoff::Backoff::default(),
             retries: super::backoff::Backoff::default(),
@@ -169,7 +172,7 @@ impl Operator {
         let started = ready.subscribe();
         tokio::select! {
             () = stop => {}
-            () = look_after(&engine, &registry, &ready) => {}
+            () = look_after(&engine, &ready) => {}
             () = publishing => {}
             () = workers(&engine, &registry, started, record_request_id, &mut passes) => {}
         }
@@ -186,7 +189,7 @@ impl Operator {
 }
 
 /// Keeps the watches, probes what does not answer, and takes readings. Ends only when a watch has panicked.
-async fn look_after(engine: &Arc<Engine>, registry: &Registry, ready: &watch::Sender<bool>) {
+async fn look_after(engine: &Arc<Engine>, ready: &watch::Sender<bool>) {
     let mut watches = Watches::default();
     let mut tasks = JoinSet::new();
     let mut probes = JoinSet::new();
@@ -208,7 +211,7 @@ async fn look_after(engine: &Arc<Engine>, registry: &Registry, ready: &watch::Se
         }
         watches.keep(engine, &mut tasks);
         if !*ready.borrow() && (all_listed(engine) || started.elapsed() > FIRST_LISTS) {
-            begin(engine, registry);
+            begin(engine);
             ready.send_replace(true);
         }
         let blind = engine.watches.blind_spots();
@@ -244,11 +247,9 @@ fn all_listed(engine: &Engine) -> bool {
 }
 
 /// Work begins: the objects that are always there are looked at, listed or not.
-fn begin(engine: &Engine, registry: &Registry) {
-    for (kind, (controller, _)) in registry {
-        if let Some(name) = controller.singleton() {
-            engine.queue.add(Key::new(*kind, "", name), Lane::Edit);
-        }
+fn begin(engine: &Engine) {
+    for key in &engine.singletons {
+        engine.queue.add(key.clone(), Lane::Edit);
     }
     let unlisted: Vec<String> =
         Stores::ids().filter(|store| !engine.stores.is_listed(store)).map(|store| store.resource()).collect();

@@ -135,9 +135,16 @@ impl Cx<'_> {
             Ok(written) => Ok(self.record_own_write_of::<K>(written, Some(&finalizers))),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
             Err(error) => {
+                let repeat = json!({"metadata": {"finalizers": finalizers}});
+                let (name, params) = (meta.name.clone(), params.dry_run());
+                let dry_run: DryRun = Arc::new(move || {
+                    let (api, name, params, body) =
+                        (api.clone(), name.clone(), params.clone(), repeat.clone());
+                    Box::pin(async move { api.patch(&name, &params, &Patch::Merge(&body)).await.map(drop) })
+                });
                 let title = title(K::ID, meta);
                 let doing = RequestContext { stage: ConditionType::Ready, object: &title };
-                Err(self.failed(&error, doing, None))
+                Err(self.failed(&error, doing, Some(dry_run)))
             }
         }
     }

@@ -21,6 +21,7 @@ use super::cached_object::{CachedLeaf, CachedNova, CachedObject, Versioned, vers
 use super::cx::{Engine, nova_api_of, resource};
 use super::fetched::Fetched;
 use super::key::ObjectKey;
+use super::queue::Lane;
 use super::relations::Change;
 use super::store::Store;
 use super::stores::{StoreId, Stores};
@@ -51,8 +52,12 @@ impl Watches {
         for store in Stores::ids() {
             let wanted = match store.crd() {
                 None => true,
+                // Objects of a definition on its way out are looked after until they are gone.
+                Some(crd) if self.running.contains_key(&store) => {
+                    !defined_is_known || engine.stores.defined(&crd)
+                }
                 Some(crd) if defined_is_known => engine.stores.installed(&crd),
-                Some(_) => assume || self.running.contains_key(&store),
+                Some(_) => assume,
             };
             if wanted && !self.running.contains_key(&store) {
                 engine.watches.begun(store);
@@ -81,6 +86,9 @@ impl Engine {
     pub fn listing_changed(&self, store: &StoreId) {
         for kind in self.routes.of_listing(store) {
             self.wake_kind(kind);
+        }
+        for key in self.singletons.iter().filter(|key| StoreId::Nova(key.kind) == *store) {
+            self.queue.add(key.clone(), Lane::Edit);
         }
         self.visibility_changed();
     }

@@ -78,11 +78,11 @@ impl WatchStates {
         states.iter().filter_map(spot).collect()
     }
 
-    /// Why a kind cannot be seen; none where it can, or need not.
+    /// Why a kind cannot be seen, and whether that lasts; none where it can be seen, or need not.
     #[must_use]
-    pub fn why_blind(&self, store: &StoreId) -> Option<String> {
+    pub fn why_blind(&self, store: &StoreId) -> Option<(String, bool)> {
         match self.lock().get(store) {
-            Some(WatchState::Blind { why, .. }) => Some(why.clone()),
+            Some(WatchState::Blind { since, why }) => Some((why.clone(), since.elapsed() >= PATIENCE)),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nova_api::Kind;
 use nova_plan::adapters::vela;
+use nova_plan::child::RESOURCE_QUOTA;
 use nova_plan::kind::index;
 use nova_plan::names::{LOCAL_CLUSTER, Managed, app_namespace_of, home_of, parse_namespace};
 
@@ -221,11 +222,7 @@ pub fn workspaces_on_namespace(change: &Change<'_, CachedObject>, kind: Kind, st
 
 /// The workspace in whose namespace a quota is.
 pub fn workspace_on_quota(change: &Change<'_, CachedObject>, kind: Kind) -> Vec<Wake> {
-    let when = match (change.old, change.new, nova_plan::child::RESOURCE_QUOTA.bursts) {
-        (Some(old), Some(new), Some(delay)) if old.same_content(new) => When::After(delay),
-        _ => When::Now,
-    };
-    wake(workspace_of_kind(&change.at.namespace, kind), when)
+    wake(workspace_of_kind(&change.at.namespace, kind), change.when(&RESOURCE_QUOTA))
 }
 
 /// Apps that name a template.
