@@ -371,7 +371,7 @@ mod tests {
         let mut seen = leaf("Deployment", "web", Health::Healthy);
         assert!(judged(Answer::Running, std::slice::from_ref(&seen)).is_empty());
         assert_eq!(judged(Answer::Running, &[])[0].object, "Deployment n/web");
-        observed.revision = Some("web-v1".into());
+        seen.revision = Some("web-v1".into());
         assert_eq!(judged(Answer::Running, &[seen])[0].reason, Reason::RolloutInProgress);
     }
 

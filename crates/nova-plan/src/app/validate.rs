@@ -203,7 +203,7 @@ mod tests {
         let refused = validated(template(volumes(800)), json!([])).unwrap_err();
         let told = "spec.source.velaTemplate.parameters holds a list of 800 items, and at most 128 are taken";
         assert!(refused.message.contains(told), "{refused:?}");
-        assert!(refused.terminal && !refused.fix.is_empty(), "{refused:?}");
+        assert!(refused.is_terminal() && !refused.fix.is_empty(), "{refused:?}");
         let traits = json!([{"type": "x"}, {"type": "y", "properties": volumes(129)}]);
         let refused = validated(template(json!({})), traits).unwrap_err();
         assert!(refused.message.contains("spec.traits[1].properties holds a list of 129"), "{refused:?}");

@@ -174,6 +174,16 @@ mod tests {
         assert!(is_applied(&desired, &live, &owned));
     }
 
+    /// Takes a field out. The API server keeps no field of which nothing is left.
+    fn disown(owned: &mut Value, pointer: &str) {
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        let fields = owned.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        assert!(fields.remove(&key.replace("~1", "/")).is_some(), "{pointer}");
+        if fields.is_empty() {
+            disown(owned, parent);
+        }
+    }
+
     #[test]
     fn what_somebody_took_over_is_drift_whatever_it_holds() {
         let (desired, live, owned) = service();
@@ -186,9 +196,7 @@ mod tests {
             "/f:spec/f:ports",
         ] {
             let mut owned = owned.clone();
-            let (parent, key) = pointer.rsplit_once('/').unwrap();
-            let key = key.replace("~1", "/");
-            assert!(owned.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(&key).is_some());
+            disown(&mut owned, pointer);
             assert!(!is_applied(&desired, &live, &owned), "{pointer}");
         }
     }
@@ -224,9 +232,10 @@ mod tests {
 
     #[test]
     fn a_list_written_out_empty_is_drift_once_somebody_fills_it() {
-        let desired = json!({"metadata": {"name": "x"}, "spec": {"podSelector": {}, "ingress": []}});
-        let owned = json!({"f:spec": {"f:podSelector": {}}});
-        let mut live = json!({"metadata": {"name": "x"}, "spec": {"podSelector": {}}});
+        let metadata = json!({"name": "x", "labels": {"a": "b"}});
+        let desired = json!({"metadata": metadata, "spec": {"podSelector": {}, "ingress": []}});
+        let owned = json!({"f:metadata": {"f:labels": {"f:a": {}}}, "f:spec": {"f:podSelector": {}}});
+        let mut live = json!({"metadata": metadata, "spec": {"podSelector": {}}});
         assert!(is_applied(&desired, &live, &owned), "the API server leaves out what is empty");
         live["spec"]["ingress"] = json!([{}]);
         assert!(!is_applied(&desired, &live, &owned));
