@@ -127,7 +127,9 @@ pub fn project_of(app: &NovaApp, see: &impl Lookup) -> Result<Project, Problem> 
         return Err(waits("it has no namespace yet"));
     }
     let nova = of_home(&home, &me, see)?;
-    let valid = valid(&nova, see).map_err(|p| waits(&format!("its tenant is not ready: {}", p.message)))?;
+    let valid = valid(&nova, see).map_err(|p| {
+        waits(&format!("its tenant is not ready: {}: {}", p.object, p.message)).fix(p.fix).class(p.class)
+    })?;
     let owner = Owner {
         uid: String::new(),
         project: Some(name.to_owned()),

@@ -101,6 +101,9 @@ impl Child {
     /// Completes a body: API version, kind, name, labels of the owner and the applied hash.
     ///
     /// `body` may hold `metadata` (labels, annotations, ownerReferences) and any other top-level field.
+    ///
+    /// # Panics
+    /// Never with a body of our own making: each is an object whose keys are text.
     #[must_use]
     pub fn new(at: ChildRef, owner: &Owner, body: &impl Serialize) -> Self {
         let body =
