@@ -123,7 +123,7 @@ fn managed(world: &World, subject: Subject) -> Managed<'_> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_child_is_in_a_namespace_of_its_tenant_and_says_whose_it_is(world in any_world()) {

@@ -224,7 +224,7 @@ fn plans(world: &World) -> [(Vec<Step>, Vec<Required>); 3] {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_limits_a_namespace_comes_before_the_first_who_may_enter_it(world in any_world()) {

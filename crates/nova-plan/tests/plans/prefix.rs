@@ -74,7 +74,7 @@ fn picture(cluster: &Cluster) -> Vec<(ChildRef, Value)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_pass_that_was_cut_anywhere_is_made_good_by_the_next_and_then_there_is_nothing_to_write(
