@@ -176,8 +176,9 @@ impl<T: Versioned> Store<T> {
 
     /// Takes in a whole list, and returns each key that changed, with what was there before and what is now.
     ///
-    /// The list is of one moment, at its first page. What was learned since then stays; what was known before and is not
-    /// in the list is gone, and what was known in a newer version is turned back, which is what a restored etcd looks like.
+    /// The list is of one moment, at its first page. What was learned since then stays, unless the list holds something
+    /// newer and not this; what was known before and is not in the list is gone, and what was known in a newer version is
+    /// turned back, which is what a restored etcd looks like.
     pub fn finish_relist(&self, listed: BTreeMap<ObjectKey, T>) -> Vec<(ObjectKey, Option<T>, Option<T>)> {
         let mut inner = self.write();
         let learned = inner.relist.take().unwrap_or_default();
@@ -188,12 +189,11 @@ impl<T: Versioned> Store<T> {
         });
         inner.removed = removals.max().unwrap_or(0).max(newest);
         let mut changes = Vec::new();
-        let gone: Vec<ObjectKey> = inner
-            .rows
-            .keys()
-            .filter(|at| !listed.contains_key(*at) && learned.get(*at) != Some(&Learned::Put))
-            .cloned()
-            .collect();
+        let is_gone = |at: &ObjectKey, known: &T| {
+            !listed.contains_key(at) && (learned.get(at) != Some(&Learned::Put) || known.version() <= newest)
+        };
+        let gone: Vec<ObjectKey> =
+            inner.rows.iter().filter(|(at, known)| is_gone(at, known)).map(|(at, _)| at.clone()).collect();
         for at in gone {
             let old = inner.take(self.indexes, &at);
             changes.push((at, old, None));
