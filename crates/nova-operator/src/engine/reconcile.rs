@@ -10,6 +10,7 @@ use kube::api::Api;
 use nova_api::conditions::{BlockerClass, Code, ConditionType, Phase, Reason};
 use nova_api::{CoreStatus, NovaStatus};
 use nova_plan::answers::RequestContext;
+use nova_plan::cluster::{being_listed, cannot_list};
 use nova_plan::deletion::{DELETING, held_by_others, kept_for_definition};
 use nova_plan::verdict::core_of;
 use nova_plan::{Outcome, Plan, Problem, Retry};
@@ -149,16 +150,8 @@ async fn absent<K: Controller>(cx: &Cx<'_>) -> End {
 fn unlisted(cx: &Cx<'_>, needs: &BTreeSet<StoreId>) -> Option<Problem> {
     let blind = needs.iter().filter(|store| !cx.engine.stores.is_listed(store));
     let (store, (why, lasting)) = blind.filter_map(|s| Some((s, cx.engine.watches.why_blind(s)?))).next()?;
-    let object = format!("APIResource {}", store.resource());
-    if !lasting {
-        return Some(Problem::progress(ConditionType::Ready, object, "the operator is listing it"));
-    }
-    let message = format!("the operator cannot list it, so nothing can be said for sure: {why}");
-    Some(
-        Problem::new(ConditionType::Ready, Reason::BackendUnavailable, object, message)
-        .code(Code::Kn503)
-        .fix("see the operator's roles (charts/kubenova) and NovaCluster local; this goes on by itself then"),
-    )
+    let resource = store.resource();
+    Some(if lasting { cannot_list(&resource, &why) } else { being_listed(&resource) })
 }
 
 /// Computes the status of an outcome, writes it where it differs and is due, and tells when to look again.

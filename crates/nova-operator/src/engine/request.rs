@@ -109,7 +109,7 @@ where
     }
 }
 
-/// The resource that a request watches, such as `pods` or `novaapps.kubenova.io`.
+/// The resource that a request watches, such as `pods` or `jobs.batch`.
 fn watched(request: &Request<Body>) -> Option<String> {
     let query = request.uri().query()?;
     if !query.split('&').any(|part| part == "watch=true") {

@@ -53,6 +53,26 @@ impl Observed {
     }
 }
 
+/// The problem of an object about which nothing true can be said while a kind cannot be listed.
+#[must_use]
+pub fn cannot_list(resource: &str, why: &str) -> Problem {
+    let message = format!("the operator cannot list it, so nothing can be said for sure: {why}");
+    Problem::new(
+        ConditionType::Ready,
+        Reason::BackendUnavailable,
+        format!("APIResource {resource}"),
+        message,
+    )
+    .code(Code::Kn503)
+    .fix("see the operator's roles (charts/kubenova) and NovaCluster local; this goes on by itself then")
+}
+
+/// The same while the first list of the kind is under way.
+#[must_use]
+pub fn being_listed(resource: &str) -> Problem {
+    Problem::progress(ConditionType::Ready, format!("APIResource {resource}"), "the operator is listing it")
+}
+
 impl BlindSpot {
     fn problem(&self) -> Problem {
         let Self { resource, undefined, message } = self;
