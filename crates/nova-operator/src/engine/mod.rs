@@ -21,6 +21,10 @@ pub mod slots;
 pub mod status;
 pub mod store;
 pub mod stores;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 pub mod throttle;
 pub mod watch;
 pub mod watches;

@@ -47,6 +47,16 @@ struct Inner {
     closed: bool,
 }
 
+/// When a key comes, as a test sees it.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// As soon as its lane allows.
+    In(Lane),
+    /// Later.
+    After(Duration),
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Queued {
     lane: Lane,
@@ -226,6 +236,21 @@ impl Queue {
         let queued = || inner.queued.values().filter(|queued| queued.lane == lane);
         let oldest = queued().map(|queued| queued.since).min();
         (queued().count(), oldest.map_or(Duration::ZERO, |since| since.elapsed()))
+    }
+
+    /// Takes everything out that waits, and tells when each would have come.
+    #[cfg(test)]
+    pub fn drain(&self) -> std::collections::BTreeMap<Key, Due> {
+        let mut inner = self.lock();
+        let now = Instant::now();
+        let queued = std::mem::take(&mut inner.queued).into_iter().map(|(key, q)| (key, Due::In(q.lane)));
+        let queued: Vec<_> = queued.collect();
+        let delayed = std::mem::take(&mut inner.due).into_iter();
+        let delayed = delayed.map(|(key, at)| (key, Due::After(at.saturating_duration_since(now))));
+        let all = delayed.chain(queued).collect();
+        inner.delayed.clear();
+        inner.lanes = <[Turns; 2]>::default();
+        all
     }
 
     /// Lets `next` return nothing more.

@@ -159,6 +159,12 @@ impl Operator {
         }
     }
 
+    /// The engine, and the task that publishes events.
+    #[cfg(test)]
+    pub fn into_parts(self) -> (Arc<Engine>, BoxFuture<'static, ()>) {
+        (self.engine, self.publishing)
+    }
+
     /// True from the moment when work begins.
     #[must_use]
     pub fn ready(&self) -> watch::Receiver<bool> {

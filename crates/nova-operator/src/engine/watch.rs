@@ -166,7 +166,7 @@ fn definition(metadata: ObjectMeta) -> CachedObject {
 }
 
 /// What is kept of a leaf.
-fn cached_leaf(kind: &'static ChildKind, object: &Fetched) -> Option<CachedLeaf> {
+pub fn cached_leaf(kind: &'static ChildKind, object: &Fetched) -> Option<CachedLeaf> {
     let labels = object.metadata.labels.as_ref()?;
     let meta = LeafMeta {
         namespace: object.metadata.namespace.as_deref()?,

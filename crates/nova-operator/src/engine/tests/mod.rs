@@ -1,0 +1,4 @@
+//! Tests of the engine, without a cluster.
+
+mod names;
+mod store;
