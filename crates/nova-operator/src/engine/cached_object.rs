@@ -56,7 +56,7 @@ impl CachedObject {
     /// Keeps a fetched object.
     #[must_use]
     pub fn new(object: Fetched) -> Self {
-        let Fetched { metadata, text, applied, status_hash, content_hash } = object;
+        let Fetched { metadata, text, applied, status: _, status_hash, content_hash } = object;
         Self(Arc::new(ChildInner {
             version: version_of(&metadata),
             created: metadata.creation_timestamp.as_ref().map(|t| t.0),
@@ -177,6 +177,8 @@ struct NovaInner {
     meta: NovaMeta,
     ready: bool,
     text: Result<Box<str>, String>,
+    /// Of one whose text is not known.
+    status: Option<Box<str>>,
     parsed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -211,12 +213,13 @@ impl CachedNova {
     /// Keeps a fetched object.
     #[must_use]
     pub fn new(object: Fetched) -> Self {
-        let Fetched { metadata, text, .. } = object;
+        let Fetched { metadata, text, status, .. } = object;
         let ready = text.as_deref().is_ok_and(is_ready);
         Self(Arc::new(NovaInner {
             version: version_of(&metadata),
             ready,
             text,
+            status,
             meta: NovaMeta {
                 namespace: metadata.namespace.unwrap_or_default(),
                 name: metadata.name.unwrap_or_default(),
@@ -274,7 +277,10 @@ impl CachedNova {
     /// Its status as it is; null where there is none.
     #[must_use]
     pub fn status(&self) -> Value {
-        let status = self.0.text.as_deref().ok().and_then(|text| raw_field(text, "status"));
+        let status = match self.0.text.as_deref() {
+            Ok(text) => raw_field(text, "status"),
+            Err(_) => self.0.status.as_deref(),
+        };
         status.and_then(|status| serde_json::from_str(status).ok()).unwrap_or_default()
     }
 

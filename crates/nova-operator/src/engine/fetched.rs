@@ -16,6 +16,9 @@ use serde_json::value::RawValue;
 /// Longest object that is read, in bytes of JSON. The longest manifest that an app may hold fits twice.
 pub const LARGEST: usize = 640 * 1024;
 
+/// Longest status that is read of an object that itself is not.
+const LARGEST_STATUS: usize = 64 * 1024;
+
 /// Name under which `serde_json` hides text in a tree; read as part of one, its limit of depth begins anew.
 const MAGIC: &str = "$serde_json::private";
 
@@ -28,6 +31,8 @@ pub struct Fetched {
     pub text: Result<Box<str>, String>,
     /// The fields of it that we applied, in the format of `managedFields`.
     pub applied: Option<Box<str>>,
+    /// The status of an object that is not read, where that can be: what was told of it is not told anew all the time.
+    pub status: Option<Box<str>>,
     /// Equal for equal `status`; 0 where there is none.
     pub status_hash: u64,
     /// Equal where nothing differs but `status` and versions.
@@ -44,23 +49,22 @@ impl<'de> Deserialize<'de> for Fetched {
 
 impl Fetched {
     fn read(text: &str) -> Result<Self, serde_json::Error> {
-        let Whole { metadata } = serde_json::from_str(text)?;
+        let Whole { metadata, status } = serde_json::from_str(text)?;
         let metadata = ObjectMeta::from(metadata);
+        let status = status.map(RawValue::get);
         let refused = |why: String| {
             Ok(Self {
                 metadata: metadata.clone(),
                 text: Err(why),
                 applied: None,
+                status: status.filter(|s| s.len() <= LARGEST_STATUS && !s.contains(MAGIC)).map(Into::into),
                 status_hash: hash(text),
                 content_hash: 0,
             })
         };
         if text.len() > LARGEST {
-            return refused(format!(
-                "it has {} KiB, and at most {} are read",
-                text.len() / 1024,
-                LARGEST / 1024
-            ));
+            // Not how long it is: this goes into its status, which is part of it.
+            return refused(format!("it has more than {} KiB, and is not read", LARGEST / 1024));
         }
         if text.contains(MAGIC) {
             return refused(format!("it holds {MAGIC}, which no program would write"));
@@ -71,14 +75,13 @@ impl Fetched {
             None => (String::from("{}"), None),
         };
         // An empty status, as the API server shows where there is none yet, counts as none.
-        let status = top.get("status").filter(|status| status.get() != "{}");
-        let status_hash = status.map_or(0, |status| hash(status.get()));
+        let status_hash = status.filter(|status| *status != "{}").map_or(0, hash);
         let content_hash = content_hash(&top, &meta)?;
         let kept = join(
             top.iter()
                 .map(|(key, value)| (key, if *key == "metadata" { meta.as_str() } else { value.get() })),
         )?;
-        Ok(Self { metadata, text: Ok(kept.into()), applied, status_hash, content_hash })
+        Ok(Self { metadata, text: Ok(kept.into()), applied, status: None, status_hash, content_hash })
     }
 }
 
@@ -154,9 +157,11 @@ fn hash(text: &str) -> u64 {
 }
 
 #[derive(Deserialize)]
-struct Whole {
+struct Whole<'a> {
     #[serde(default)]
     metadata: Shallow,
+    #[serde(default, borrow)]
+    status: Option<&'a RawValue>,
 }
 
 /// What is needed of the metadata.

@@ -160,6 +160,7 @@ fn definition(metadata: ObjectMeta) -> CachedObject {
         metadata,
         text: Ok("{}".into()),
         applied: None,
+        status: None,
         status_hash: 0,
         content_hash: 0,
     })
