@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use e2e::object::{Place, Says};
 use e2e::{Together, quickstart};
-use kube::api::PostParams;
-use serde_json::json;
 
-use crate::{PATIENCE, STAGE, app, application, cascades, ended, namespace, project, sandbox, shop, tenant};
+use crate::{
+    PATIENCE, STAGE, app, application, cascades, ended, hold, namespace, project, sandbox, shop, tenant,
+};
 
 /// How long nothing may come back.
 const WATCHED: Duration = Duration::from_secs(5);
@@ -24,18 +24,12 @@ fn blocked<'a>(words: &'a [&'a str]) -> Says<'a> {
     Says { reason: "DeletionBlocked", words, ..Says::default() }
 }
 
-/// A pod is what is held: as long as one is there, Capsule takes nobody's finalizers off. It has no node, for KWOK would
-/// take the finalizer off to end it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_finalizer_in_a_namespace_is_told() -> Result<()> {
     const NAME: &str = "dstuck";
     let world = set_up(NAME).await?;
     let inside = format!("tn-{NAME}-sandbox-dev");
-    let held = Place::new("Pod", &inside, "held");
-    let body = json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "held", "namespace": inside, "finalizers": ["example.com/hold"]},
-        "spec": {"nodeSelector": {"example.com/none": "such"}, "containers": [{"name": "held", "image": "nginx:1"}]}});
-    held.api(&world).create(&PostParams::default(), &serde_json::from_value(body)?).await?;
+    let held = hold(&world, &inside).await?;
     sandbox(NAME).delete(&world).await?;
     let words = [inside.as_str(), "example.com/hold", "pods", "Fix: "];
     let says = Says { reason: "Deleting", words: &words, ..Says::default() };

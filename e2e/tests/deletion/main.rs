@@ -12,7 +12,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use e2e::object::Place;
 use e2e::{Everything, Stage, World, eventually, history, quickstart};
+use kube::api::PostParams;
 use nova_testkit::{Mark, Options};
+use serde_json::json;
 
 /// For everything that is not measured.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -95,6 +97,17 @@ async fn ended(world: &World, tenant: &str, since: Mark) -> Result<()> {
     ensure!(unbound.is_empty(), "{unbound:#?}");
     println!("{tenant}: {deletes} deletes of the operator, each bound to what it was meant for");
     Ok(())
+}
+
+/// Holds a namespace by a pod with somebody's finalizer. As long as a pod is there, Capsule takes nobody's finalizers
+/// off; otherwise it does so ten seconds after the namespace was deleted. It has no node, for KWOK would end it.
+async fn hold(world: &World, namespace: &str) -> Result<Place> {
+    let held = Place::new("Pod", namespace, "held");
+    let body = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "held", "finalizers": ["example.com/hold"]},
+        "spec": {"nodeSelector": {"example.com/none": "such"}, "containers": [{"name": "held", "image": "nginx:1"}]}});
+    held.api(world).create(&PostParams::default(), &serde_json::from_value(body)?).await.context("hold")?;
+    Ok(held)
 }
 
 /// A cascading tenant goes with everything in it.

@@ -30,7 +30,10 @@ async fn comes_back(tenant: &str, suffix: &str, of: &str, name: &str) -> Result<
     let (owner, namespace) = (Place::new(of, &home, name), Place::new("Namespace", "", &inside));
     let mut before = Vec::new();
     // The app goes with the namespace, and so does what was made for it.
-    let stays = |target: &Target| target.namespace == inside && target.resource.kind != "Application";
+    let stays = |target: &Target| {
+        let itself = target.resource.kind == "Namespace" && target.name == inside;
+        itself || target.namespace == inside && target.resource.kind != "Application"
+    };
     for target in targets(&world, tenant).await?.into_iter().filter(stays) {
         before.push((target.to_string(), target.get().await?));
     }
