@@ -32,7 +32,8 @@ async fn a_foreign_finalizer_in_a_namespace_is_told() -> Result<()> {
     let held = hold(&world, &inside).await?;
     sandbox(NAME).delete(&world).await?;
     let words = [inside.as_str(), "example.com/hold", "pods", "Fix: "];
-    let says = Says { reason: "Deleting", words: &words, ..Says::default() };
+    // Deleting, and in time DeletionBlocked.
+    let says = Says { words: &words, ..Says::default() };
     let told = sandbox(NAME).says(&world, &says, PATIENCE).await?;
     println!("stuck: {told}");
     ensure!(

@@ -45,7 +45,8 @@ async fn a_project_that_waits_for_vela_says_so_and_goes_when_it_is_back() -> Res
     world.plane.stop(Component::Vela).await?;
     project(NAME).delete(&world).await?;
     let words = ["tn-dvela-app-shop/web", "app.oam.dev/resource-tracker-finalizer", "Fix: ", "vela-core"];
-    let says = Says { reason: "Deleting", words: &words, ..Says::default() };
+    // Deleting, and in time DeletionBlocked.
+    let says = Says { words: &words, ..Says::default() };
     let told = project(NAME).says(&world, &says, PATIENCE).await?;
     println!("without Vela: {told}");
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -81,7 +82,7 @@ async fn a_namespace_deleted_without_vela_keeps_what_vela_needs_and_goes_when_it
         let rights = Place::new("RoleBinding", &shop(name), "kubenova-app-deployer-binding");
         rights.is_going(&world, PATIENCE).await?;
     }
-    let says = Says { reason: "Deleting", words: &["Namespace tn-dhand-app-shop"], ..Says::default() };
+    let says = Says { words: &["Namespace tn-dhand-app-shop"], ..Says::default() };
     let told = project("dhand").says(&world, &says, PATIENCE).await?;
     println!("without Vela: {told}");
     world.plane.start_component(Component::Vela).await?;
