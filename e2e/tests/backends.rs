@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 /// From the moment when the fault can be known to the status that tells it, by the API server's clock.
 const TOLD: Duration = Duration::from_secs(5);
 /// For what nobody measures.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(5);
 /// How long Capsule is away, to count what is tried meanwhile.
 const LASTING: Duration = Duration::from_secs(61);
 

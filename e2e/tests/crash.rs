@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use nova_testkit::fault_proxy::Write;
 use nova_testkit::{Entry, FaultProxy, Identity, Mark, Options};
 
-const CONVERGES: Duration = Duration::from_mins(2);
+const CONVERGES: Duration = Duration::from_mins(5);
 /// Within this after the last object is Ready, the counts of its parents are right too.
 const SETTLES: Duration = Duration::from_mins(1);
 /// Runs until a write that is in every run has to be met.

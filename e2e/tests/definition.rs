@@ -8,7 +8,7 @@ use e2e::object::{Place, Says};
 use e2e::{World, quickstart};
 use nova_testkit::Options;
 
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_definition_that_is_deleted_takes_no_namespace_along() -> Result<()> {

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use e2e::{Stage, World, even_quickstart, eventually, history, program_says};
 use nova_testkit::{Entry, Options};
 
-const CONVERGES: Duration = Duration::from_mins(2);
+const CONVERGES: Duration = Duration::from_mins(5);
 /// The operator looks at everything again so often, and the quiet window is longer.
 const RESYNC: &str = "10s";
 const QUIET: Duration = Duration::from_secs(25);

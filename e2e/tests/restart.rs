@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-const CONVERGES: Duration = Duration::from_mins(2);
+const CONVERGES: Duration = Duration::from_mins(5);
 /// Watched after each restart.
 const QUIET: Duration = Duration::from_secs(15);
 /// The chart's `terminationGracePeriodSeconds` is 30; half of it is plenty.

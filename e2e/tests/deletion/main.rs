@@ -17,7 +17,7 @@ use nova_testkit::{Mark, Options};
 use serde_json::json;
 
 /// For everything that is not measured.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 static STAGE: Stage = Stage::new(Options::default);
 

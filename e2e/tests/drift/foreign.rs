@@ -54,7 +54,8 @@ pub async fn untouched(world: &World, place: &Place, placed: &DynamicObject, sin
     if let Some(map) = made.as_object_mut() {
         map.remove("status");
     }
-    made["metadata"] = json!({"labels": placed.labels()});
+    made["metadata"] =
+        if placed.labels().is_empty() { json!({}) } else { json!({"labels": placed.labels()}) };
     let found = whole(&live);
     ensure!(holds(&made, &found), "{place} was {made} and is {found}");
     let mut writes = world.operator_writes(since).await?;

@@ -17,6 +17,6 @@ const REPAIR: Duration = Duration::from_secs(2);
 /// Each is, however busy the machine.
 const WORST: Duration = Duration::from_secs(15);
 /// For everything that is not measured.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 static STAGE: Stage = Stage::new(Options::default);

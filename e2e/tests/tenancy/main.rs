@@ -14,6 +14,6 @@ use e2e::Stage;
 use nova_testkit::Options;
 
 /// For everything that is awaited.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 static STAGE: Stage = Stage::new(Options::default);

@@ -16,7 +16,7 @@ use e2e::{Film, Stage, Together};
 use nova_testkit::Options;
 
 /// For what nobody measures.
-pub const PATIENCE: Duration = Duration::from_mins(2);
+pub const PATIENCE: Duration = Duration::from_mins(5);
 
 static STAGE: Stage = Stage::new(Options::default);
 
