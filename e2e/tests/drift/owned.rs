@@ -77,7 +77,9 @@ pub fn drifts(object: &DynamicObject) -> Vec<Drift> {
         if !place.shape.starts_with("/metadata/ownerReferences/*/") {
             let change = |to: Value| json!([{"op": "replace", "path": place.pointer, "value": to}]);
             let patches: Vec<Value> = others(value).into_iter().map(change).collect();
-            if !patches.is_empty() {
+            // With the label of another owner it is another's object, which foreign.rs is about.
+            let given_away = place.shape == "/metadata/labels/kubenova.io~1owner-uid";
+            if !patches.is_empty() && !given_away {
                 drifts.push(Drift { how: "change", shape: place.shape.clone(), patches });
             }
             let remove = json!([{"op": "remove", "path": place.pointer}]);
