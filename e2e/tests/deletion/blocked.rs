@@ -5,9 +5,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use e2e::object::{Place, Says};
 use e2e::{Together, quickstart};
+use serde_json::json;
 
 use crate::{
-    PATIENCE, STAGE, app, application, cascades, ended, hold, namespace, project, sandbox, shop, tenant,
+    PATIENCE, STAGE, app, application, cascades, ended, keep_finalizers, namespace, project, sandbox, shop,
+    tenant,
 };
 
 /// How long nothing may come back.
@@ -29,9 +31,13 @@ async fn a_foreign_finalizer_in_a_namespace_is_told() -> Result<()> {
     const NAME: &str = "dstuck";
     let world = set_up(NAME).await?;
     let inside = format!("tn-{NAME}-sandbox-dev");
-    let held = hold(&world, &inside).await?;
+    keep_finalizers(&world, NAME, std::slice::from_ref(&inside)).await?;
+    let held = Place::new("ConfigMap", &inside, "held");
+    let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "held", "namespace": inside, "finalizers": ["example.com/hold"]}});
+    world.apply_once(&body.to_string()).await?;
     sandbox(NAME).delete(&world).await?;
-    let words = [inside.as_str(), "example.com/hold", "pods", "Fix: "];
+    let words = [inside.as_str(), "example.com/hold", "configmaps", "Fix: "];
     // Deleting, and in time DeletionBlocked.
     let says = Says { words: &words, ..Says::default() };
     let told = sandbox(NAME).says(&world, &says, PATIENCE).await?;

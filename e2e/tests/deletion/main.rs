@@ -12,7 +12,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use e2e::object::Place;
 use e2e::{Everything, Stage, World, eventually, history, quickstart};
-use kube::api::PostParams;
 use nova_testkit::{Mark, Options};
 use serde_json::json;
 
@@ -99,15 +98,35 @@ async fn ended(world: &World, tenant: &str, since: Mark) -> Result<()> {
     Ok(())
 }
 
-/// Holds a namespace by a pod with somebody's finalizer. As long as a pod is there, Capsule takes nobody's finalizers
-/// off; otherwise it does so ten seconds after the namespace was deleted. It has no node, for KWOK would end it.
-async fn hold(world: &World, namespace: &str) -> Result<Place> {
-    let held = Place::new("Pod", namespace, "held");
-    let body = json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "held", "finalizers": ["example.com/hold"]},
-        "spec": {"nodeSelector": {"example.com/none": "such"}, "containers": [{"name": "held", "image": "nginx:1"}]}});
-    held.api(world).create(&PostParams::default(), &serde_json::from_value(body)?).await.context("hold")?;
-    Ok(held)
+/// Lets Capsule take nobody's finalizers off in some namespaces: ten seconds after one was deleted it does so, and what
+/// a test looks at would be gone, or not, as time has it.
+async fn keep_finalizers(world: &World, name: &str, namespaces: &[String]) -> Result<()> {
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {
+                "namespaceSelector": {"matchExpressions": [
+                    {"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces}]},
+                "resourceRules": [{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": ["*"]}],
+            },
+            "validations": [{
+                "expression": "!request.userInfo.username.startsWith('system:serviceaccount:capsule-system:') \
+                    || !has(oldObject.metadata.finalizers) \
+                    || (has(object.metadata.finalizers) \
+                        && size(object.metadata.finalizers) >= size(oldObject.metadata.finalizers))",
+                "message": "finalizers stay on here",
+            }],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": name},
+        "spec": {"policyName": name, "validationActions": ["Deny"]},
+    });
+    world.apply(&policy.to_string()).await?;
+    world.apply(&binding.to_string()).await
 }
 
 /// A cascading tenant goes with everything in it.

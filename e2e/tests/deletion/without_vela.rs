@@ -10,7 +10,7 @@ use kube::api::ListParams;
 use nova_testkit::Component;
 use serde_json::json;
 
-use crate::{PATIENCE, STAGE, application, hold, namespace, project, shop};
+use crate::{PATIENCE, STAGE, application, keep_finalizers, namespace, project, shop};
 
 /// An app without pods: its namespace is emptied the moment it is deleted.
 fn settings(tenant: &str) -> String {
@@ -68,7 +68,7 @@ async fn a_namespace_deleted_without_vela_keeps_what_vela_needs_and_goes_when_it
         *documents.last_mut().context("the quickstart has an app")? = settings(name);
         set_up(&world, name, &documents).await?;
     }
-    let held = [hold(&world, &shop("dhand")).await?, hold(&world, &shop("dtorn")).await?];
+    keep_finalizers(&world, "dhand", &names.map(shop)).await?;
     world.plane.stop(Component::Vela).await?;
     project("dtorn").delete(&world).await?;
     application("dtorn").is_going(&world, PATIENCE).await?;
@@ -86,12 +86,6 @@ async fn a_namespace_deleted_without_vela_keeps_what_vela_needs_and_goes_when_it
     let told = project("dhand").says(&world, &says, PATIENCE).await?;
     println!("without Vela: {told}");
     world.plane.start_component(Component::Vela).await?;
-    for name in names {
-        application(name).gone(&world, PATIENCE).await?;
-    }
-    for held in held {
-        held.let_go(&world).await?;
-    }
     let took = namespace(&shop("dtorn")).gone(&world, PATIENCE).await?;
     println!("without Vela: a namespace torn from its project gone {took:.1?} after it came back");
     namespace(&shop("dhand")).another_than(&world, &old, PATIENCE).await?;
