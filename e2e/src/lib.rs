@@ -9,12 +9,14 @@ pub mod object;
 mod operator;
 pub mod quantity;
 mod stage;
+mod signature;
 
 pub use everything::Everything;
 pub use film::Film;
 pub use look::{Snapshot, any, condition, eventually, is_ready, message, reason};
 pub use operator::{OperatorProcess, program_says};
 pub use stage::{Alone, Stage, Together};
+pub use signature::Signature;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -28,6 +28,8 @@ mod refusal;
 mod relay;
 mod request;
 mod rule;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};

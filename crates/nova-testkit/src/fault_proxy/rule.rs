@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, Result};
+use axum::http::Method;
 use tokio::sync::watch;
 
 use super::refusal::Refusal;
@@ -48,6 +50,19 @@ impl Rule {
             first: 1,
             last: usize::MAX,
         }
+    }
+
+    /// Exactly the requests that an HTTP method and a path stand for, such as those of a [`super::Write`].
+    ///
+    /// # Errors
+    /// When they stand for no request for a resource.
+    pub fn of(method: &str, path: &str) -> Result<Self> {
+        let method = Method::from_bytes(method.as_bytes()).with_context(|| format!("method {method:?}"))?;
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let asked = Asked::read(&method, path, query);
+        let verb = asked.verb.with_context(|| format!("{method} {path} is no request for a resource"))?;
+        let rule = Self::on([verb], &format!("{}/{}", asked.kind(), asked.subresource));
+        Ok(rule.in_namespace(&asked.namespace).named(&asked.name))
     }
 
     /// Only in namespaces of this name, in which `*` stands for any text. A namespace is in itself.
@@ -237,7 +252,6 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::Method;
 
     fn asked(method: Method, uri: &str) -> Asked {
         let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
@@ -273,6 +287,10 @@ mod tests {
         assert!(!meets(&on("*").named("shops"), whole));
         assert!(!meets(&on("*").in_namespace("tn-ab"), whole));
         assert!(!meets(&Rule::on([Verb::Delete], "*"), whole));
+        let exact = Rule::of("PATCH", whole).unwrap();
+        assert!(meets(&exact, whole) && !meets(&exact, status));
+        assert!(meets(&Rule::of("PATCH", status).unwrap(), status));
+        assert!(Rule::of("PATCH", "/version").is_err());
         let streamed = asked(Method::GET, "/api/v1/pods?watch=1&sendInitialEvents=true");
         assert!(
             Rule::on([Verb::List], "pods").meets(&streamed)

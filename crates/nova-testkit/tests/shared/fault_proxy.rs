@@ -1,4 +1,4 @@
-//! The proxy counts, streams and kills.
+//! The proxy counts, streams and kills. What its rules do is in `faults.rs`.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
@@ -56,16 +56,20 @@ async fn the_client_dies_after_the_chosen_write_and_never_learns_of_it() {
     }
 }
 
+/// A client behind a proxy that does not retry: what is answered is what it gets.
+pub async fn client(proxy: &FaultProxy) -> kube::Client {
+    let config = Kubeconfig::read_from(proxy.kubeconfig()).unwrap();
+    let mut config =
+        kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
+    config.default_retry = false;
+    kube::Client::try_from(config).unwrap()
+}
+
 #[tokio::test]
 async fn without_a_kill_everything_passes_and_is_counted() {
     let plane = ControlPlane::shared().await.unwrap();
     let proxy = FaultProxy::start(plane, &Identity::user("proxied", &["system:masters"])).await.unwrap();
-    let client = {
-        let config = Kubeconfig::read_from(proxy.kubeconfig()).unwrap();
-        let config =
-            kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
-        kube::Client::try_from(config).unwrap()
-    };
+    let client = client(&proxy).await;
     plane.kubectl(&["create", "namespace", "proxy-pass"]).await.unwrap();
     let api: Api<ConfigMap> = Api::namespaced(client, "proxy-pass");
     // A watch through the proxy is open while the writes pass.

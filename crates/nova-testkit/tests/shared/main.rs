@@ -4,6 +4,7 @@
 mod audit;
 mod engines;
 mod fault_proxy;
+mod faults;
 mod identities;
 mod lives;
 mod manifests;

@@ -1,0 +1,271 @@
+//! Every write of quickstart, drift and deletion goes wrong once: its answer is lost, or it is refused. The end is the same.
+//!
+//! A crash after each write is the matter of `tests/crash.rs`. Here one operator serves all tenants, side by side, and
+//! in each another two writes go wrong, told apart by their paths.
+
+mod drift;
+mod judge;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::{Everything, Signature, Snapshot, World, any, even_quickstart, eventually, is_ready};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kube::api::{Api, DeleteParams, DynamicObject};
+use nova_testkit::FaultProxy;
+use nova_testkit::fault_proxy::{Fault, Injected, Refusal};
+
+use crate::lists::falls_silent;
+use crate::stage::alone;
+
+/// One tenant's way to Ready, or out of the world, with others beside it.
+const CONVERGES: Duration = Duration::from_mins(2);
+/// Within this after the last object is Ready, the counts of its parents are right too.
+const SETTLES: Duration = Duration::from_secs(30);
+/// After the end is reached, a run waits so long for writes that come late.
+const AFTERMATH: Duration = Duration::from_secs(2);
+/// Tenants at once.
+const SIDE_BY_SIDE: usize = 6;
+/// No write for so long at the end.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// How a write goes wrong. Refusals alternate.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Kind {
+    Lost,
+    Refused,
+}
+
+impl Kind {
+    fn fault(self, n: usize) -> Fault {
+        match self {
+            Self::Lost => Fault::LoseAnswer,
+            Self::Refused if n.is_multiple_of(2) => Fault::Answer(Refusal::CONFLICT),
+            Self::Refused => Fault::Answer(Refusal::INTERNAL),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_or_a_refusal_of_any_write_changes_nothing_in_the_end() -> Result<()> {
+    alone(async |stage| {
+        let (world, proxy) = (stage.world, &stage.proxy);
+        let start = Instant::now();
+        let _operator = stage.operator().await?;
+        let reference = life(world, proxy, "swpref0", None, &[]).await?;
+        let again = life(world, proxy, "swpref1", Some(&reference.end), &[]).await?;
+        println!(
+            "reference: {} writes to make a tenant, {} to delete it; and again: {}, {}",
+            reference.made.len(),
+            reference.deleted.len(),
+            again.made.len(),
+            again.deleted.len()
+        );
+        let mut coverage = Coverage::of(&reference, &again);
+        let mut tenants = vec![reference.tenant.clone(), again.tenant.clone()];
+        // What a round has missed, because time had it otherwise, has another chance or two.
+        for round in 0..3 {
+            let lives = coverage.lives_to_live(round);
+            println!("round {round}: {} tenants", lives.len());
+            let expected = &reference.end;
+            let run = async |(tenant, faults): (String, Vec<(Kind, Signature, Fault)>)| {
+                let told =
+                    faults.iter().map(|(kind, what, _)| format!("{kind:?} {what}")).collect::<Vec<_>>();
+                let life = life(world, proxy, &tenant, Some(expected), &faults).await;
+                life.with_context(|| format!("{tenant}: {}", told.join(", ")))
+            };
+            let lived: Vec<Life> =
+                stream::iter(lives).map(run).buffer_unordered(SIDE_BY_SIDE).try_collect().await?;
+            for life in lived {
+                coverage.hit.extend(life.hit);
+                tenants.push(life.tenant);
+            }
+        }
+        println!("{} tenants lived and died in {:.0?}", tenants.len(), start.elapsed());
+        let drifted = drift::each_repair_goes_wrong_once(world, proxy).await?;
+        println!("with drift: {:.0?}", start.elapsed());
+
+        falls_silent(&stage).await?;
+        let before = proxy.writes().len();
+        tokio::time::sleep(QUIET).await;
+        let late: Vec<String> =
+            proxy.writes()[before..].iter().map(|w| format!("{} {}", w.method, w.path)).collect();
+        ensure!(late.is_empty(), "no quiet at the end: {late:#?}");
+        nothing_is_left(world, &tenants).await?;
+        coverage.judge()?;
+        judge::history(world, &tenants, &drifted).await?;
+        println!("in all {:.0?}", start.elapsed());
+        Ok(())
+    })
+    .await
+}
+
+/// Which writes have gone wrong, of those that should.
+struct Coverage {
+    /// In the order of the reference.
+    known: Vec<Signature>,
+    /// Written in every run.
+    certain: BTreeSet<Signature>,
+    hit: BTreeSet<(Kind, Signature)>,
+}
+
+impl Coverage {
+    fn of(reference: &Life, again: &Life) -> Self {
+        let all =
+            |life: &Life| -> Vec<Signature> { life.made.iter().chain(&life.deleted).cloned().collect() };
+        let (known, second) = (all(reference), all(again));
+        // A status is written or overtaken by the next one, as time has it.
+        let certain = known.iter().filter(|s| second.contains(s) && (s.occurrence == 1 || !s.is_status()));
+        Self { certain: certain.cloned().collect(), known, hit: BTreeSet::new() }
+    }
+
+    /// What is still to go wrong, two in each life: an answer lost, and half the list away a refusal.
+    fn lives_to_live(&self, round: usize) -> Vec<(String, Vec<(Kind, Signature, Fault)>)> {
+        let left = |kind: Kind| -> Vec<(Kind, Signature, Fault)> {
+            let wanted = |s: &&Signature| {
+                !self.hit.contains(&(kind, (*s).clone())) && (round == 0 || self.certain.contains(*s))
+            };
+            let all = self.known.iter().filter(wanted).cloned().enumerate();
+            // The second chance is another refusal than the first.
+            all.map(|(n, s)| (kind, s, kind.fault(n + round))).collect()
+        };
+        let (lost, mut refused) = (left(Kind::Lost), left(Kind::Refused));
+        let half = refused.len() / 2;
+        refused.rotate_left(half);
+        let lives = lost.len().max(refused.len());
+        let (mut lost, mut refused) = (lost.into_iter(), refused.into_iter());
+        let faults = |n: usize| {
+            (format!("swp{round}{n:03}"), lost.next().into_iter().chain(refused.next()).collect::<Vec<_>>())
+        };
+        (0..lives).map(faults).collect()
+    }
+
+    fn judge(&self) -> Result<()> {
+        for kind in [Kind::Lost, Kind::Refused] {
+            let hit = |s: &&Signature| self.hit.contains(&(kind, (*s).clone()));
+            let count = self.known.iter().filter(hit).count();
+            let not_hit: Vec<String> =
+                self.known.iter().filter(|s| !hit(s)).map(ToString::to_string).collect();
+            println!(
+                "{kind:?}: signatures hit / known: {count} / {}; not hit: {not_hit:#?}",
+                self.known.len()
+            );
+            let missed: Vec<String> =
+                self.certain.iter().filter(|s| !hit(s)).map(ToString::to_string).collect();
+            ensure!(missed.is_empty(), "{kind:?}: these writes were not met: {missed:#?}");
+        }
+        Ok(())
+    }
+}
+
+/// A tenant from its documents to its end.
+struct Life {
+    tenant: String,
+    made: Vec<Signature>,
+    deleted: Vec<Signature>,
+    end: Picture,
+    hit: Vec<(Kind, Signature)>,
+}
+
+/// A tenant that is made: everything in it, and its plan.
+#[derive(Clone)]
+struct Picture {
+    tenant: Snapshot,
+    plan: String,
+}
+
+async fn picture(world: &World, tenant: &str) -> Result<Picture> {
+    let plan = plans(world).get(&plan_of(tenant)).await?;
+    ensure!(is_ready(&plan), "the plan is not ready");
+    let plan = plan.data["status"]["usedBy"].to_string() + &format!("{:?}", plan.metadata.finalizers);
+    Ok(Picture { tenant: world.snapshot(tenant).await?, plan: plan.replace(tenant, "TENANT") })
+}
+
+fn plans(world: &World) -> Api<DynamicObject> {
+    any(&world.admin, "kubenova.io", "v1alpha1", "NovaPlan", "novaplans")
+}
+
+fn tenants(world: &World) -> Api<DynamicObject> {
+    any(&world.admin, "kubenova.io", "v1alpha1", "NovaTenant", "novatenants")
+}
+
+/// Every tenant has a plan of its own, so that its writes are in every run too.
+fn plan_of(tenant: &str) -> String {
+    format!("plan-{tenant}")
+}
+
+/// The quickstart of a tenant that may be deleted with all that is in it.
+fn documents(tenant: &str) -> Result<Vec<String>> {
+    let of_its_own = |text: &String| {
+        text.replace("  plan: starter", "  plan: starter\n  deletionPolicy: Cascade")
+            .replace("starter", &plan_of(tenant))
+    };
+    Ok(even_quickstart(tenant)?.iter().map(of_its_own).collect())
+}
+
+async fn life(
+    world: &World,
+    proxy: &FaultProxy,
+    tenant: &str,
+    expected: Option<&Picture>,
+    faults: &[(Kind, Signature, Fault)],
+) -> Result<Life> {
+    let inject = |(kind, what, fault): &(Kind, Signature, Fault)| -> Result<(Kind, Signature, Injected)> {
+        Ok((*kind, what.clone(), proxy.inject(what.rule(tenant)?, fault.clone())))
+    };
+    let injected = faults.iter().map(inject).collect::<Result<Vec<_>>>()?;
+    world.apply_until_accepted(&documents(tenant)?, CONVERGES).await?;
+    world.ready(tenant, CONVERGES).await?;
+    let mut end = as_expected(world, tenant, expected).await?;
+    tokio::time::sleep(AFTERMATH).await;
+    if expected.is_none() {
+        end = picture(world, tenant).await?;
+    }
+    let about = || proxy.writes().into_iter().filter(|w| w.resource().contains(tenant)).collect::<Vec<_>>();
+    let made = about().len();
+    for (api, name) in [(tenants(world), tenant.to_owned()), (plans(world), plan_of(tenant))] {
+        api.delete(&name, &DeleteParams::default()).await?;
+        eventually(&format!("{name} is gone"), CONVERGES, async || {
+            let live = api.get_opt(&name).await.map_err(|e| e.to_string())?;
+            live.map_or(Ok(()), |object| Err(object.data["status"].to_string()))
+        })
+        .await?;
+    }
+    let all = Signature::all(&about(), tenant);
+    // A write is known by how many of its kind came before it in the whole life, whenever that was.
+    let (made, deleted) = (all[..made].to_vec(), all[made..].to_vec());
+    for (_, _, rule) in &injected {
+        rule.lift();
+    }
+    let hit = injected.into_iter().filter(|(_, _, rule)| rule.hits() > 0).map(|(kind, what, _)| (kind, what));
+    Ok(Life { tenant: tenant.to_owned(), made, deleted, end, hit: hit.collect() })
+}
+
+/// Waits until a tenant and its plan look as expected, if something is expected, and tells how they look.
+async fn as_expected(world: &World, tenant: &str, expected: Option<&Picture>) -> Result<Picture> {
+    eventually("the end is as expected", SETTLES, async || {
+        let now = picture(world, tenant).await.map_err(|e| format!("{e:#}"))?;
+        let Some(expected) = expected else { return Ok(now) };
+        let mut differences = expected.tenant.differences(&now.tenant);
+        if expected.plan != now.plan {
+            differences.push(format!("the plan differs: {} {}", expected.plan, now.plan));
+        }
+        if differences.is_empty() { Ok(now) } else { Err(differences.join("\n")) }
+    })
+    .await
+}
+
+/// Nothing in the cluster speaks of any of these tenants any more.
+async fn nothing_is_left(world: &World, tenants: &[String]) -> Result<()> {
+    eventually("nothing is left", SETTLES, async || {
+        let all = Everything::list(&world.admin).await.map_err(|e| format!("{e:#}"))?;
+        let left: BTreeMap<&str, Vec<&str>> = tenants
+            .iter()
+            .map(|tenant| (tenant.as_str(), all.speaks_of(tenant)))
+            .filter(|(_, left)| !left.is_empty())
+            .collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:#?}")) }
+    })
+    .await
+}
