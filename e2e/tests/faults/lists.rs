@@ -77,23 +77,23 @@ async fn without_a_list(
     stage: &Stage<'_>,
     tenant: &str,
     kind: &str,
-    word: &str,
+    told: &str,
     fault: Fault,
 ) -> Result<e2e::OperatorProcess> {
     let world = stage.world;
     stage.tenant_of_old(tenant).await?;
-    stage.cluster_speaks_of(word, false, SERVED).await?;
+    stage.cluster_speaks_of(told, false, SERVED).await?;
     let lists = stage.proxy.inject(Rule::on([Verb::List], kind), fault);
     println!("the operator starts and cannot list {kind}:");
     let operator = stage.spawn_operator()?;
     takes_effect(world, tenant, "web", "meanwhile", SERVED).await?;
-    stage.cluster_speaks_of(word, true, TOLD).await?;
+    stage.cluster_speaks_of(told, true, TOLD).await?;
     takes_effect(world, tenant, "web", "later", SERVED).await?;
     ensure!(lists.seen() > 0, "nobody has listed {kind}");
     println!("  {kind}: {} lists asked for; they are answered from now on", lists.seen());
     lists.lift();
     operator.ready(HEALS).await?;
-    stage.cluster_speaks_of(word, false, HEALS).await?;
+    stage.cluster_speaks_of(told, false, HEALS).await?;
     takes_effect(world, tenant, "web", "at-last", SERVED).await?;
     world.ready(tenant, CONVERGES).await?;
     Ok(operator)
@@ -103,6 +103,9 @@ const FILMED: [Filmed; 2] = [
     ("kubenova.io", "v1alpha1", "NovaApp", "novaapps"),
     ("core.oam.dev", "v1beta1", "Application", "applications"),
 ];
+
+/// For so long an older list is all that is known.
+const OLD: Duration = Duration::from_secs(8);
 
 #[tokio::test]
 async fn an_older_list_brings_nothing_back() -> Result<()> {
@@ -134,8 +137,6 @@ async fn an_older_list_brings_nothing_back() -> Result<()> {
 
         let apps_only = |verb| Rule::on([verb], "novaapps.kubenova.io");
         let ended = proxy.inject(apps_only(Verb::Watch).nth(1), Fault::ErrorEvent(Refusal::GONE));
-        // For so long the older list is all that is known.
-        const OLD: Duration = Duration::from_secs(8);
         proxy.inject(apps_only(Verb::Watch).nth(2), Fault::Delay(OLD));
         let replayed = proxy.inject(apps_only(Verb::List).nth(1), Fault::OldList(0));
         let on_doomed = proxy.count(Rule::on(Verb::WRITES, "*").in_namespace(&shop(NAME)).named("doomed*"));

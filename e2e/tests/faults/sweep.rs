@@ -1,4 +1,5 @@
-//! Every write of quickstart, drift and deletion goes wrong once: its answer is lost, or it is refused. The end is the same.
+//! Every write of quickstart, drift and deletion goes wrong once: its answer is lost, or it is refused.
+//! The end is the same.
 //!
 //! A crash after each write is the matter of `tests/crash.rs`. Here one operator serves all tenants, side by side, and
 //! in each another two writes go wrong, told apart by their paths.
@@ -47,6 +48,9 @@ impl Kind {
     }
 }
 
+/// What goes wrong in one life.
+type Faults = Vec<(Kind, Signature, Fault)>;
+
 #[tokio::test]
 async fn a_lost_answer_or_a_refusal_of_any_write_changes_nothing_in_the_end() -> Result<()> {
     alone(async |stage| {
@@ -66,18 +70,18 @@ async fn a_lost_answer_or_a_refusal_of_any_write_changes_nothing_in_the_end() ->
         let mut tenants = vec![reference.tenant.clone(), again.tenant.clone()];
         // What a round has missed, because time had it otherwise, has another chance or two.
         for round in 0..3 {
-            let lives = coverage.lives_to_live(round);
-            println!("round {round}: {} tenants", lives.len());
+            let planned = coverage.lives_to_live(round);
+            println!("round {round}: {} tenants", planned.len());
             let expected = &reference.end;
-            let run = async |(tenant, faults): (String, Vec<(Kind, Signature, Fault)>)| {
+            let run = async |(tenant, faults): (String, Faults)| {
                 let told =
                     faults.iter().map(|(kind, what, _)| format!("{kind:?} {what}")).collect::<Vec<_>>();
                 let life = life(world, proxy, &tenant, Some(expected), &faults).await;
                 life.with_context(|| format!("{tenant}: {}", told.join(", ")))
             };
-            let lived: Vec<Life> =
-                stream::iter(lives).map(run).buffer_unordered(SIDE_BY_SIDE).try_collect().await?;
-            for life in lived {
+            let lives: Vec<Life> =
+                stream::iter(planned).map(run).buffer_unordered(SIDE_BY_SIDE).try_collect().await?;
+            for life in lives {
                 coverage.hit.extend(life.hit);
                 tenants.push(life.tenant);
             }
@@ -121,8 +125,8 @@ impl Coverage {
     }
 
     /// What is still to go wrong, two in each life: an answer lost, and half the list away a refusal.
-    fn lives_to_live(&self, round: usize) -> Vec<(String, Vec<(Kind, Signature, Fault)>)> {
-        let left = |kind: Kind| -> Vec<(Kind, Signature, Fault)> {
+    fn lives_to_live(&self, round: usize) -> Vec<(String, Faults)> {
+        let left = |kind: Kind| -> Faults {
             let wanted = |s: &&Signature| {
                 !self.hit.contains(&(kind, (*s).clone())) && (round == 0 || self.certain.contains(*s))
             };

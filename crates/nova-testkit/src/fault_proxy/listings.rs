@@ -28,7 +28,7 @@ impl Listings {
         let lists = all.entry(key(path, query, accept)).or_default();
         match lists.back_mut() {
             Some(list) if parameter(query, "continue").is_some_and(|token| !token.is_empty()) => {
-                list.push(page)
+                list.push(page);
             }
             _ => lists.push_back(vec![page]),
         }

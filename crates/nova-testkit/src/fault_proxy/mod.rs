@@ -184,11 +184,13 @@ impl FaultProxy {
     }
 
     /// Adds a rule, which holds from now on until it is lifted. Of several, the first that was added decides.
+    #[allow(clippy::must_use_candidate, reason = "it is called for what it does")]
     pub fn inject(&self, rule: Rule, fault: Fault) -> Injected {
         self.shared.rules.add(rule, fault)
     }
 
     /// Adds a rule that only counts.
+    #[allow(clippy::must_use_candidate, reason = "it is called for what it does")]
     pub fn count(&self, rule: Rule) -> Injected {
         self.inject(rule, Fault::Pass)
     }
@@ -199,6 +201,7 @@ impl FaultProxy {
     }
 
     /// Closes the connection of each running watch of `plural[.group]`, and tells how many there were.
+    #[allow(clippy::must_use_candidate, reason = "it is called for what it does")]
     pub fn cut_watches(&self, kind: &str) -> usize {
         let mut watches = self.shared.watches();
         let (cut, left): (Vec<_>, Vec<_>) = watches.drain(..).partition(|(asked, _)| asked.kind() == kind);

@@ -104,14 +104,14 @@ pub(super) fn parameter<'a>(query: &'a str, key: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    fn read(method: Method, uri: &str) -> Asked {
+    fn read(method: &Method, uri: &str) -> Asked {
         let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
-        Asked::read(&method, path, query)
+        Asked::read(method, path, query)
     }
 
     #[test]
     fn a_request_is_read_as_the_api_server_reads_it() {
-        let verb = |method: Method, uri: &str| read(method, uri).verb;
+        let verb = |method: Method, uri: &str| read(&method, uri).verb;
         assert_eq!(verb(Method::GET, "/apis/batch/v1/jobs?limit=250"), Some(Verb::List));
         assert_eq!(verb(Method::GET, "/apis/batch/v1/jobs?limit=250&watch=true"), Some(Verb::Watch));
         assert_eq!(verb(Method::GET, "/api/v1/namespaces/a/pods/b"), Some(Verb::Get));
@@ -121,21 +121,22 @@ mod tests {
         for uri in ["/version", "/healthz", "/apis", "/api/v1", "/apis/apps/v1"] {
             assert_eq!(verb(Method::GET, uri), None, "{uri}");
         }
-        assert!(read(Method::GET, "/api/v1/pods?watch=1&sendInitialEvents=true").lists_too);
-        assert!(!read(Method::GET, "/api/v1/pods?watch=1&sendInitialEvents=false").lists_too);
+        assert!(read(&Method::GET, "/api/v1/pods?watch=1&sendInitialEvents=true").lists_too);
+        assert!(!read(&Method::GET, "/api/v1/pods?watch=1&sendInitialEvents=false").lists_too);
     }
 
     #[test]
     fn names_and_namespaces_are_told_apart() {
-        let app = read(Method::PATCH, "/apis/kubenova.io/v1alpha1/namespaces/tn-a-app-s/novaapps/web/status");
+        let app =
+            read(&Method::PATCH, "/apis/kubenova.io/v1alpha1/namespaces/tn-a-app-s/novaapps/web/status");
         let parts = [app.kind(), app.namespace, app.name, app.subresource];
         assert_eq!(parts, ["novaapps.kubenova.io", "tn-a-app-s", "web", "status"]);
-        let tenant = read(Method::PATCH, "/apis/kubenova.io/v1alpha1/novatenants/a");
+        let tenant = read(&Method::PATCH, "/apis/kubenova.io/v1alpha1/novatenants/a");
         assert_eq!([&tenant.namespace, &tenant.name, &tenant.subresource], ["", "a", ""]);
         for (uri, subresource) in
             [("/api/v1/namespaces/tn-a", ""), ("/api/v1/namespaces/tn-a/status", "status")]
         {
-            let namespace = read(Method::PATCH, uri);
+            let namespace = read(&Method::PATCH, uri);
             assert_eq!(
                 [&namespace.resource, &namespace.namespace, &namespace.name],
                 ["namespaces", "tn-a", "tn-a"]

@@ -253,9 +253,9 @@ impl Rules {
 mod tests {
     use super::*;
 
-    fn asked(method: Method, uri: &str) -> Asked {
+    fn asked(method: &Method, uri: &str) -> Asked {
         let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
-        Asked::read(&method, path, query)
+        Asked::read(method, path, query)
     }
 
     #[test]
@@ -275,7 +275,7 @@ mod tests {
     fn a_rule_meets_what_it_names_and_nothing_else() {
         let status = "/apis/kubenova.io/v1alpha1/namespaces/tn-a/novaprojects/shop/status";
         let whole = status.trim_end_matches("/status");
-        let meets = |rule: &Rule, uri: &str| rule.meets(&asked(Method::PATCH, uri));
+        let meets = |rule: &Rule, uri: &str| rule.meets(&asked(&Method::PATCH, uri));
         let on = |what: &str| Rule::on([Verb::Patch], what);
         assert!(meets(&on("novaprojects.kubenova.io"), whole));
         assert!(!meets(&on("novaprojects.kubenova.io"), status), "a subresource is another thing");
@@ -291,7 +291,7 @@ mod tests {
         assert!(meets(&exact, whole) && !meets(&exact, status));
         assert!(meets(&Rule::of("PATCH", status).unwrap(), status));
         assert!(Rule::of("PATCH", "/version").is_err());
-        let streamed = asked(Method::GET, "/api/v1/pods?watch=1&sendInitialEvents=true");
+        let streamed = asked(&Method::GET, "/api/v1/pods?watch=1&sendInitialEvents=true");
         assert!(
             Rule::on([Verb::List], "pods").meets(&streamed)
                 && Rule::on([Verb::Watch], "pods").meets(&streamed)
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn the_nth_is_counted_from_when_the_rule_was_added() {
         let rules = Rules::default();
-        let pods = asked(Method::GET, "/api/v1/pods");
+        let pods = asked(&Method::GET, "/api/v1/pods");
         let counted = rules.add(Rule::on([Verb::List], "pods"), Fault::Pass);
         let second = rules.add(Rule::on([Verb::List], "pods").nth(2), Fault::Drop);
         let early = rules.add(Rule::on([Verb::List], "pods").times(3), Fault::LoseAnswer);

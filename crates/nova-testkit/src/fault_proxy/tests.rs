@@ -1,6 +1,7 @@
 //! The proxy in front of a server that knows three things, without a control plane.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,7 +12,6 @@ use futures::{StreamExt as _, stream};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
 use kube::config::Config;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::time::timeout;
 
 use super::*;
@@ -20,20 +20,22 @@ const HANGS: Duration = Duration::from_millis(200);
 const SOON: Duration = Duration::from_secs(5);
 const LIST: &str = r#"{"kind":"PodList","metadata":{"resourceVersion":"N"},"items":[]}"#;
 
+async fn list(State(version): State<Arc<AtomicUsize>>, uri: axum::http::Uri) -> axum::body::Body {
+    if uri.query().is_some_and(|query| query.contains("watch=true")) {
+        let event = stream::iter([Ok::<_, Infallible>(Bytes::from("event\n"))]);
+        return axum::body::Body::from_stream(event.chain(stream::pending()));
+    }
+    let version = version.load(Ordering::Relaxed).to_string();
+    axum::body::Body::from(LIST.replace('N', &version))
+}
+
+async fn write(State(version): State<Arc<AtomicUsize>>) -> String {
+    version.fetch_add(1, Ordering::Relaxed).to_string()
+}
+
 /// Lists pods, each time at a newer version; watches them with an event at once; patches one.
 async fn server() -> (Client, Arc<AtomicUsize>) {
     let written = Arc::new(AtomicUsize::new(0));
-    async fn list(State(version): State<Arc<AtomicUsize>>, uri: axum::http::Uri) -> axum::body::Body {
-        if uri.query().is_some_and(|query| query.contains("watch=true")) {
-            let event = stream::iter([Ok::<_, Infallible>(Bytes::from("event\n"))]);
-            return axum::body::Body::from_stream(event.chain(stream::pending()));
-        }
-        let version = version.load(Ordering::Relaxed).to_string();
-        axum::body::Body::from(LIST.replace('N', &version))
-    }
-    async fn write(State(version): State<Arc<AtomicUsize>>) -> String {
-        version.fetch_add(1, Ordering::Relaxed).to_string()
-    }
     let router = Router::new()
         .route("/api/v1/pods", get(list))
         .route("/api/v1/namespaces/a/pods/b", patch(write))

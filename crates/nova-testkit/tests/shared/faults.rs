@@ -149,8 +149,8 @@ async fn a_dropped_request_is_not_done_and_one_whose_answer_is_lost_is() {
 
 #[tokio::test]
 async fn a_slow_write_is_done_though_the_client_has_hung_up() {
-    let Stage { proxy, maps, truth, .. } = stage("faults-slow").await;
     const SLOW: Duration = Duration::from_millis(1500);
+    let Stage { proxy, maps, truth, .. } = stage("faults-slow").await;
     proxy.inject(on(Verb::Create), Fault::Delay(SLOW));
     let start = Instant::now();
     create(&maps, "patient").await.unwrap();

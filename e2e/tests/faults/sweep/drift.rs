@@ -117,16 +117,13 @@ fn picture(object: &DynamicObject) -> Value {
 /// Changes or deletes a child, and waits until it is as before and the fault was met.
 async fn repair(child: &Child, rule: &Injected) -> Result<()> {
     let before = child.api.get(&child.name).await?;
-    let gone = match &child.change {
-        Some(change) => {
-            let params = PatchParams { field_manager: Some("somebody".to_owned()), ..PatchParams::default() };
-            child.api.patch(&child.name, &params, &Patch::Merge(change)).await?;
-            None
-        }
-        None => {
-            child.api.delete(&child.name, &DeleteParams::default()).await?;
-            before.uid()
-        }
+    let gone = if let Some(change) = &child.change {
+        let params = PatchParams { field_manager: Some("somebody".to_owned()), ..PatchParams::default() };
+        child.api.patch(&child.name, &params, &Patch::Merge(change)).await?;
+        None
+    } else {
+        child.api.delete(&child.name, &DeleteParams::default()).await?;
+        before.uid()
     };
     eventually("it is as before", REPAIRED, async || {
         let Some(live) = child.api.get_opt(&child.name).await.map_err(|e| e.to_string())? else {
