@@ -1,9 +1,9 @@
 //! Every write of quickstart, drift and deletion goes wrong once: its answer is lost, or it is refused.
 //! The end is the same.
 //!
-//! A crash after each write is the matter of `tests/crash.rs`. Here one operator serves all tenants, side by side, and
-//! in each another two writes go wrong, told apart by their paths.
+//! One operator serves all tenants, side by side, and in each another two writes go wrong, told apart by their paths.
 
+mod crash;
 mod drift;
 mod judge;
 
@@ -228,14 +228,7 @@ async fn life(
     }
     let about = || proxy.writes().into_iter().filter(|w| w.resource().contains(tenant)).collect::<Vec<_>>();
     let made = about().len();
-    for (api, name) in [(tenants(world), tenant.to_owned()), (plans(world), plan_of(tenant))] {
-        api.delete(&name, &DeleteParams::default()).await?;
-        eventually(&format!("{name} is gone"), CONVERGES, async || {
-            let live = api.get_opt(&name).await.map_err(|e| e.to_string())?;
-            live.map_or(Ok(()), |object| Err(object.data["status"].to_string()))
-        })
-        .await?;
-    }
+    delete(world, tenant).await?;
     let all = Signature::all(&about(), tenant);
     // A write is known by how many of its kind came before it in the whole life, whenever that was.
     let (made, deleted) = (all[..made].to_vec(), all[made..].to_vec());
@@ -244,6 +237,35 @@ async fn life(
     }
     let hit = injected.into_iter().filter(|(_, _, rule)| rule.hits() > 0).map(|(kind, what, _)| (kind, what));
     Ok(Life { tenant: tenant.to_owned(), made, deleted, end, hit: hit.collect() })
+}
+
+/// Deletes a tenant and then its plan, and waits until each is gone.
+async fn delete(world: &World, tenant: &str) -> Result<()> {
+    ask_to_delete(world, tenant).await?;
+    for (api, name) in [(tenants(world), tenant.to_owned()), (plans(world), plan_of(tenant))] {
+        if api.get_opt(&name).await?.is_some_and(|live| live.metadata.deletion_timestamp.is_none()) {
+            api.delete(&name, &DeleteParams::default()).await?;
+        }
+        eventually(&format!("{name} is gone"), CONVERGES, async || {
+            let live = api.get_opt(&name).await.map_err(|e| e.to_string())?;
+            live.map_or(Ok(()), |object| Err(object.data["status"].to_string()))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Deletes a tenant that is not being deleted yet.
+async fn ask_to_delete(world: &World, tenant: &str) -> Result<()> {
+    let api = tenants(world);
+    if api.get_opt(tenant).await?.is_some_and(|live| live.metadata.deletion_timestamp.is_none()) {
+        api.delete(tenant, &DeleteParams::default()).await?;
+    }
+    Ok(())
+}
+
+async fn is_gone(world: &World, tenant: &str) -> bool {
+    tenants(world).get_opt(tenant).await.is_ok_and(|live| live.is_none())
 }
 
 /// Waits until a tenant and its plan look as expected, if something is expected, and tells how they look.

@@ -34,15 +34,16 @@ fn kinds() -> [(&'static str, &'static str, &'static str, &'static str, Option<V
 }
 
 /// A child and what is done to it.
-struct Child {
+pub struct Child {
     api: Api<DynamicObject>,
     name: String,
-    title: String,
+    pub title: String,
     change: Option<Value>,
-    rule: Rule,
+    /// Meets the first write that repairs it.
+    pub rule: Rule,
 }
 
-async fn children(world: &World, tenant: &str) -> Result<Vec<Child>> {
+pub async fn children(world: &World, tenant: &str) -> Result<Vec<Child>> {
     let mut found = Vec::new();
     for (group, version, kind, plural, change) in kinds() {
         let managed = ListParams::default().labels("app.kubernetes.io/managed-by=kubenova");
@@ -114,8 +115,14 @@ fn picture(object: &DynamicObject) -> Value {
     json!({"labels": object.metadata.labels, "rest": value})
 }
 
-/// Changes or deletes a child, and waits until it is as before and the fault was met.
-async fn repair(child: &Child, rule: &Injected) -> Result<()> {
+/// What a child was, and the UID that it has no more if it was deleted.
+pub struct Drifted {
+    before: Value,
+    gone: Option<String>,
+}
+
+/// Changes or deletes a child.
+pub async fn drift(child: &Child) -> Result<Drifted> {
     let before = child.api.get(&child.name).await?;
     let gone = if let Some(change) = &child.change {
         let params = PatchParams { field_manager: Some("somebody".to_owned()), ..PatchParams::default() };
@@ -125,16 +132,28 @@ async fn repair(child: &Child, rule: &Injected) -> Result<()> {
         child.api.delete(&child.name, &DeleteParams::default()).await?;
         before.uid()
     };
+    Ok(Drifted { before: picture(&before), gone })
+}
+
+/// Whether a child is again what it was; else what it is.
+pub async fn is_as(child: &Child, drifted: &Drifted) -> Result<(), String> {
+    let live = child.api.get_opt(&child.name).await.map_err(|e| e.to_string())?.ok_or("it is gone")?;
+    let made_anew = drifted.gone.is_none() || live.uid() != drifted.gone;
+    let now = picture(&live);
+    if made_anew && now == drifted.before {
+        Ok(())
+    } else {
+        Err(format!("it is {now} instead of {}", drifted.before))
+    }
+}
+
+/// Lets a child drift, and waits until it is as before and the fault was met.
+async fn repair(child: &Child, rule: &Injected) -> Result<()> {
+    let drifted = drift(child).await?;
     eventually("it is as before", REPAIRED, async || {
-        let Some(live) = child.api.get_opt(&child.name).await.map_err(|e| e.to_string())? else {
-            return Err("it is gone".to_owned());
-        };
-        let made_anew = gone.is_none() || live.uid() != gone;
-        // Quota and network of a namespace may be filled in by others a moment later; ours is in spec and labels.
-        if rule.hits() > 0 && made_anew && picture(&live) == picture(&before) {
-            return Ok(());
-        }
-        Err(format!("{} writes, {} of them met; {}", rule.seen(), rule.hits(), picture(&live)))
+        let told = format!("{} writes, {} of them met; ", rule.seen(), rule.hits());
+        is_as(child, &drifted).await.map_err(|why| told.clone() + &why)?;
+        if rule.hits() > 0 { Ok(()) } else { Err(told) }
     })
     .await
 }

@@ -1,0 +1,112 @@
+//! The operator is killed after each write of drift and deletion; those of the quickstart are in `tests/crash.rs`.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::{OperatorProcess, Signature, World, eventually};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use nova_testkit::FaultProxy;
+use nova_testkit::fault_proxy::{Fault, Rule};
+
+use super::drift::{children, drift, is_as};
+use super::{AFTERMATH, CONVERGES, SIDE_BY_SIDE, as_expected, delete, documents, judge, nothing_is_left};
+use crate::stage::{Stage, alone};
+
+#[tokio::test]
+async fn a_kill_after_any_write_of_drift_or_deletion_changes_nothing_in_the_end() -> Result<()> {
+    alone(async |stage| {
+        let start = Instant::now();
+        let mut operator = stage.operator().await?;
+        let tenants = deletions(&stage, &mut operator).await?;
+        println!("deletions: {:.0?}", start.elapsed());
+        let drifted = drifts(&stage, &mut operator).await?;
+        println!("with drift: {:.0?}", start.elapsed());
+        nothing_is_left(stage.world, &tenants).await?;
+        judge::history(stage.world, &tenants, &drifted).await
+    })
+    .await
+}
+
+async fn make(world: &World, tenant: String) -> Result<String> {
+    world.apply_until_accepted(&documents(&tenant)?, CONVERGES).await?;
+    world.ready(&tenant, CONVERGES).await?;
+    // Counts of parents follow a moment later.
+    tokio::time::sleep(AFTERMATH).await;
+    Ok(tenant)
+}
+
+/// Waits until the operator is killed, and starts it anew. False when `over` came first: the write was never made.
+async fn killed(
+    stage: &Stage<'_>,
+    operator: &mut OperatorProcess,
+    over: impl AsyncFn() -> bool,
+) -> Result<bool> {
+    let start = Instant::now();
+    while !stage.proxy.has_killed() {
+        if over().await {
+            return Ok(false);
+        }
+        ensure!(start.elapsed() < CONVERGES, "neither was the write made nor its purpose reached");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    operator.ended(Duration::from_secs(2)).await?;
+    stage.proxy.clear();
+    stage.proxy.reset();
+    *operator = stage.operator().await?;
+    Ok(true)
+}
+
+fn arm(proxy: &FaultProxy, rule: Rule, operator: &OperatorProcess) {
+    proxy.clear();
+    proxy.reset();
+    proxy.inject(rule, Fault::Kill(operator.pid()));
+}
+
+/// A tenant for each write of a deletion. The next one is deleted while the one before may still go, so that what is
+/// interrupted is interrupted more than once.
+async fn deletions(stage: &Stage<'_>, operator: &mut OperatorProcess) -> Result<Vec<String>> {
+    let Stage { world, proxy } = stage;
+    let reference = make(world, "swk000".to_owned()).await?;
+    let before = proxy.writes().len();
+    delete(world, &reference).await?;
+    let targets = Signature::all(&proxy.writes()[before..], &reference);
+    let targets: Vec<Signature> = targets.into_iter().filter(|s| !s.is_status()).collect();
+    println!("deletion: {} writes that are no status", targets.len());
+
+    let names = (1..=targets.len()).map(|n| make(world, format!("swk{n:03}")));
+    let tenants: Vec<String> = stream::iter(names).buffered(SIDE_BY_SIDE).try_collect().await?;
+    let mut missed = Vec::new();
+    for (tenant, target) in tenants.iter().zip(&targets) {
+        arm(proxy, target.rule(tenant)?, operator);
+        let gone = async || super::is_gone(world, tenant).await;
+        super::ask_to_delete(world, tenant).await?;
+        if killed(stage, operator, gone).await.with_context(|| format!("{tenant}: killed after {target}"))? {
+            println!("killed after {target}");
+        } else {
+            missed.push(target.to_string());
+        }
+    }
+    for tenant in &tenants {
+        delete(world, tenant).await?;
+    }
+    ensure!(missed.is_empty(), "these writes of the reference did not happen again: {missed:#?}");
+    Ok([reference].into_iter().chain(tenants).collect())
+}
+
+/// Each child of a tenant drifts, and the operator is killed after the write that repairs it.
+async fn drifts(stage: &Stage<'_>, operator: &mut OperatorProcess) -> Result<Vec<String>> {
+    let Stage { world, proxy } = stage;
+    let tenant = make(world, "swkdrift".to_owned()).await?;
+    let expected = as_expected(world, &tenant, None).await?;
+    for child in children(world, &tenant).await? {
+        arm(proxy, child.rule.clone(), operator);
+        let drifted = drift(&child).await?;
+        let never = async || false;
+        killed(stage, operator, never).await.with_context(|| child.title.clone())?;
+        eventually("it is as before", CONVERGES, async || is_as(&child, &drifted).await).await?;
+        println!("killed after the repair of {}", child.title);
+    }
+    world.ready(&tenant, CONVERGES).await?;
+    as_expected(world, &tenant, Some(&expected)).await.context("after all drift")?;
+    Ok(vec![tenant])
+}
