@@ -7,7 +7,8 @@
 //! `:never-ready`) or by the pod's annotation `kubenova.io/test-pod-life` (`image-pull-error`, `crash-loop`,
 //! `never-ready`); a pod whose annotation turns good recovers.
 //!
-//! [`FaultProxy`] stands between a client and the API server and kills the client after a chosen write.
+//! [`FaultProxy`] stands between a client and the API server, counts writes, and makes requests go wrong by rules: it
+//! delays, drops, refuses, hangs, cuts, tells older lists, and kills the client after a chosen write.
 #![allow(
     clippy::unnecessary_debug_formatting,
     reason = "messages quote their parameters, paths among them, so that blanks and line ends in them show"
