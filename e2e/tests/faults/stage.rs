@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use e2e::{OperatorProcess, World, eventually, is_ready};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
@@ -192,12 +192,11 @@ pub async fn has_tag(world: &World, tenant: &str, name: &str, tag: &str, within:
         if spec.contains(&image) {
             return Ok(());
         }
-        let app =
-            apps(world, tenant).get_opt(name).await?.map_or(Value::Null, |app| app.data["status"].clone());
-        ensure!(
-            start.elapsed() < within,
-            "not within {within:?}: the Application {name} has {image}: {spec}; the app says {app}"
-        );
+        if start.elapsed() > within {
+            let app = apps(world, tenant).get_opt(name).await?;
+            let status = app.map_or(Value::Null, |app| app.data["status"].clone());
+            bail!("not within {within:?}: the Application {name} has {image}: {spec}; the app says {status}");
+        }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
