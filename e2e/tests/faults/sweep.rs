@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::{Everything, Signature, Snapshot, World, any, even_quickstart, eventually, is_ready};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use kube::api::{Api, DeleteParams, DynamicObject};
 use nova_testkit::FaultProxy;
 use nova_testkit::fault_proxy::{Fault, Injected, Refusal};
@@ -68,6 +68,7 @@ async fn a_lost_answer_or_a_refusal_of_any_write_changes_nothing_in_the_end() ->
         );
         let mut coverage = Coverage::of(&reference, &again);
         let mut tenants = vec![reference.tenant.clone(), again.tenant.clone()];
+        let mut problems = Vec::new();
         // What a round has missed, because time had it otherwise, has another chance or two.
         for round in 0..3 {
             let planned = coverage.lives_to_live(round);
@@ -79,12 +80,22 @@ async fn a_lost_answer_or_a_refusal_of_any_write_changes_nothing_in_the_end() ->
                 let life = life(world, proxy, &tenant, Some(expected), &faults).await;
                 life.with_context(|| format!("{tenant}: {}", told.join(", ")))
             };
-            let lives: Vec<Life> =
-                stream::iter(planned).map(run).buffer_unordered(SIDE_BY_SIDE).try_collect().await?;
+            let lives: Vec<Result<Life>> =
+                stream::iter(planned).map(run).buffer_unordered(SIDE_BY_SIDE).collect().await;
             for life in lives {
-                coverage.hit.extend(life.hit);
-                tenants.push(life.tenant);
+                match life {
+                    Ok(life) => {
+                        coverage.hit.extend(life.hit);
+                        tenants.push(life.tenant);
+                    }
+                    Err(error) => problems.push(format!("{error:#}")),
+                }
             }
+            ensure!(
+                problems.is_empty(),
+                "{} lives did not end as they should: {problems:#?}",
+                problems.len()
+            );
         }
         println!("{} tenants lived and died in {:.0?}", tenants.len(), start.elapsed());
         let drifted = drift::each_repair_goes_wrong_once(world, proxy).await?;
