@@ -9,6 +9,7 @@ use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::core::ResourceExt;
+use kube::runtime::WatchStreamExt as _;
 use nova_testkit::fault_proxy::{Fault, Refusal, Rule, Verb};
 use nova_testkit::{ControlPlane, FaultProxy, Identity};
 use tokio::io::AsyncWriteExt as _;
@@ -271,27 +272,29 @@ async fn a_rule_kills_after_the_write_and_the_answer_is_seen_by_nobody() {
     assert_eq!(made, ["one", "two"]);
 }
 
+/// Errors are the client's to heal.
+async fn wait_for(
+    applied: &mut (impl Stream<Item = Result<ConfigMap, kube::runtime::watcher::Error>> + Unpin),
+    name: &str,
+) {
+    let seen = async {
+        while let Some(object) = applied.next().await {
+            if object.is_ok_and(|object| object.name_any() == name) {
+                return;
+            }
+        }
+        panic!("the stream has ended");
+    };
+    timeout(Duration::from_secs(30), seen).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_client_that_watches_with_care_misses_nothing_through_all_of_it() {
     let Stage { proxy, maps, truth, .. } = stage("faults-watcher").await;
-    let config = kube::runtime::watcher::Config::default();
-    let stream = kube::runtime::watcher(maps, config);
-    let stream = kube::runtime::WatchStreamExt::default_backoff(stream);
-    let mut applied =
-        Box::pin(kube::runtime::WatchStreamExt::applied_objects(stream).filter_map(async |o| o.ok()));
-    let mut wait_for = async |name: &str| {
-        let seen = async {
-            while let Some(object) = applied.next().await {
-                if object.name_any() == name {
-                    return;
-                }
-            }
-            panic!("the stream has ended");
-        };
-        timeout(Duration::from_secs(30), seen).await.unwrap();
-    };
+    let stream = kube::runtime::watcher(maps, kube::runtime::watcher::Config::default()).default_backoff();
+    let mut applied = stream.applied_objects().boxed();
     create(&truth, "plain").await.unwrap();
-    wait_for("plain").await;
+    wait_for(&mut applied, "plain").await;
     for (name, fault) in [
         ("cut", Fault::Pass),
         ("dropped", Fault::Drop),
@@ -301,7 +304,7 @@ async fn a_client_that_watches_with_care_misses_nothing_through_all_of_it() {
         let met = proxy.inject(on(Verb::Watch).nth(1), fault);
         proxy.cut_watches("configmaps");
         create(&truth, name).await.unwrap();
-        wait_for(name).await;
+        wait_for(&mut applied, name).await;
         assert_eq!(met.hits(), 1, "{name}");
     }
 }
