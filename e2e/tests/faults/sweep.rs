@@ -1,7 +1,7 @@
 //! Every write of quickstart, drift and deletion goes wrong once: its answer is lost, or it is refused.
 //! The end is the same.
 //!
-//! One operator serves all tenants, side by side, and in each another two writes go wrong, told apart by their paths.
+//! One operator serves all tenants, side by side, and in each other writes go wrong, told apart by their paths.
 
 mod crash;
 mod drift;
@@ -57,8 +57,8 @@ async fn a_lost_answer_or_a_refusal_of_any_write_changes_nothing_in_the_end() ->
         let (world, proxy) = (stage.world, &stage.proxy);
         let start = Instant::now();
         let _operator = stage.operator().await?;
-        let reference = life(world, proxy, "swpref0", None, &[]).await?;
-        let again = life(world, proxy, "swpref1", Some(&reference.end), &[]).await?;
+        let reference = life(world, proxy, "swpref0", None, Default::default()).await?;
+        let again = life(world, proxy, "swpref1", Some(&reference.end), Default::default()).await?;
         println!(
             "reference: {} writes to make a tenant, {} to delete it; and again: {}, {}",
             reference.made.len(),
@@ -66,18 +66,19 @@ async fn a_lost_answer_or_a_refusal_of_any_write_changes_nothing_in_the_end() ->
             again.made.len(),
             again.deleted.len()
         );
-        let mut coverage = Coverage::of(&reference, &again);
+        let mut making = Coverage::of("make", &reference.made, &again.made);
+        let mut deleting = Coverage::of("delete", &reference.deleted, &again.deleted);
         let mut tenants = vec![reference.tenant.clone(), again.tenant.clone()];
         let mut problems = Vec::new();
         // What a round has missed, because time had it otherwise, has another chance or two.
         for round in 0..3 {
-            let planned = coverage.lives_to_live(round);
+            let planned = lives_to_live(round, &making, &deleting);
             println!("round {round}: {} tenants", planned.len());
             let expected = &reference.end;
-            let run = async |(tenant, faults): (String, Faults)| {
-                let told =
-                    faults.iter().map(|(kind, what, _)| format!("{kind:?} {what}")).collect::<Vec<_>>();
-                let life = life(world, proxy, &tenant, Some(expected), &faults).await;
+            let run = async |(tenant, faults): (String, [Faults; 2])| {
+                let told = |(kind, what, _): &(Kind, Signature, Fault)| format!("{kind:?} {what}");
+                let told: Vec<String> = faults.iter().flatten().map(told).collect();
+                let life = life(world, proxy, &tenant, Some(expected), faults).await;
                 life.with_context(|| format!("{tenant}: {}", told.join(", ")))
             };
             let lives: Vec<Result<Life>> =
@@ -85,7 +86,9 @@ async fn a_lost_answer_or_a_refusal_of_any_write_changes_nothing_in_the_end() ->
             for life in lives {
                 match life {
                     Ok(life) => {
-                        coverage.hit.extend(life.hit);
+                        let [made, deleted] = life.hit;
+                        making.hit.extend(made);
+                        deleting.hit.extend(deleted);
                         tenants.push(life.tenant);
                     }
                     Err(error) => problems.push(format!("{error:#}")),
@@ -108,7 +111,8 @@ async fn a_lost_answer_or_a_refusal_of_any_write_changes_nothing_in_the_end() ->
             proxy.writes()[before..].iter().map(|w| format!("{} {}", w.method, w.path)).collect();
         ensure!(late.is_empty(), "no quiet at the end: {late:#?}");
         nothing_is_left(world, &tenants).await?;
-        coverage.judge()?;
+        making.judge()?;
+        deleting.judge()?;
         judge::history(world, &tenants, &drifted).await?;
         println!("in all {:.0?}", start.elapsed());
         Ok(())
@@ -118,6 +122,7 @@ async fn a_lost_answer_or_a_refusal_of_any_write_changes_nothing_in_the_end() ->
 
 /// Which writes have gone wrong, of those that should.
 struct Coverage {
+    what: &'static str,
     /// In the order of the reference.
     known: Vec<Signature>,
     /// Written in every run.
@@ -126,34 +131,25 @@ struct Coverage {
 }
 
 impl Coverage {
-    fn of(reference: &Life, again: &Life) -> Self {
-        let all =
-            |life: &Life| -> Vec<Signature> { life.made.iter().chain(&life.deleted).cloned().collect() };
-        let (known, second) = (all(reference), all(again));
+    fn of(what: &'static str, reference: &[Signature], again: &[Signature]) -> Self {
         // A status is written or overtaken by the next one, as time has it.
-        let certain = known.iter().filter(|s| second.contains(s) && (s.occurrence == 1 || !s.is_status()));
-        Self { certain: certain.cloned().collect(), known, hit: BTreeSet::new() }
+        let certain = |s: &&Signature| again.contains(s) && (s.occurrence == 1 || !s.is_status());
+        Self {
+            what,
+            certain: reference.iter().filter(certain).cloned().collect(),
+            known: reference.to_vec(),
+            hit: BTreeSet::new(),
+        }
     }
 
-    /// What is still to go wrong, two in each life: an answer lost, and half the list away a refusal.
-    fn lives_to_live(&self, round: usize) -> Vec<(String, Faults)> {
-        let left = |kind: Kind| -> Faults {
-            let wanted = |s: &&Signature| {
-                !self.hit.contains(&(kind, (*s).clone())) && (round == 0 || self.certain.contains(*s))
-            };
-            let all = self.known.iter().filter(wanted).cloned().enumerate();
-            // The second chance is another refusal than the first.
-            all.map(|(n, s)| (kind, s, kind.fault(n + round))).collect()
+    /// What is still to go wrong in some way; after the first round only what is sure to be met.
+    fn left(&self, kind: Kind, round: usize) -> Faults {
+        let wanted = |s: &&Signature| {
+            !self.hit.contains(&(kind, (*s).clone())) && (round == 0 || self.certain.contains(*s))
         };
-        let (lost, mut refused) = (left(Kind::Lost), left(Kind::Refused));
-        let half = refused.len() / 2;
-        refused.rotate_left(half);
-        let lives = lost.len().max(refused.len());
-        let (mut lost, mut refused) = (lost.into_iter(), refused.into_iter());
-        let faults = |n: usize| {
-            (format!("swp{round}{n:03}"), lost.next().into_iter().chain(refused.next()).collect::<Vec<_>>())
-        };
-        (0..lives).map(faults).collect()
+        let all = self.known.iter().filter(wanted).cloned().enumerate();
+        // The second chance is another refusal than the first.
+        all.map(|(n, s)| (kind, s, kind.fault(n + round))).collect()
     }
 
     fn judge(&self) -> Result<()> {
@@ -163,15 +159,35 @@ impl Coverage {
             let not_hit: Vec<String> =
                 self.known.iter().filter(|s| !hit(s)).map(ToString::to_string).collect();
             println!(
-                "{kind:?}: signatures hit / known: {count} / {}; not hit: {not_hit:#?}",
+                "{kind:?}, {}: signatures hit / known: {count} / {}; not hit: {not_hit:#?}",
+                self.what,
                 self.known.len()
             );
             let missed: Vec<String> =
                 self.certain.iter().filter(|s| !hit(s)).map(ToString::to_string).collect();
-            ensure!(missed.is_empty(), "{kind:?}: these writes were not met: {missed:#?}");
+            ensure!(missed.is_empty(), "{kind:?}, {}: these writes were not met: {missed:#?}", self.what);
         }
         Ok(())
     }
+}
+
+/// What is still to go wrong: in each life an answer lost and, half the list away, a refusal, while the tenant is made
+/// and again while it is deleted.
+fn lives_to_live(round: usize, making: &Coverage, deleting: &Coverage) -> Vec<(String, [Faults; 2])> {
+    let pairs = |coverage: &Coverage| -> Vec<Faults> {
+        let (lost, mut refused) = (coverage.left(Kind::Lost, round), coverage.left(Kind::Refused, round));
+        let half = refused.len() / 2;
+        refused.rotate_left(half);
+        let count = lost.len().max(refused.len());
+        let (mut lost, mut refused) = (lost.into_iter(), refused.into_iter());
+        (0..count).map(|_| lost.next().into_iter().chain(refused.next()).collect()).collect()
+    };
+    let (mut made, mut deleted) = (pairs(making), pairs(deleting));
+    let lives = made.len().max(deleted.len());
+    made.resize(lives, Faults::new());
+    deleted.resize(lives, Faults::new());
+    let both = made.into_iter().zip(deleted).enumerate();
+    both.map(|(n, (made, deleted))| (format!("swp{round}{n:03}"), [made, deleted])).collect()
 }
 
 /// A tenant from its documents to its end.
@@ -180,7 +196,8 @@ struct Life {
     made: Vec<Signature>,
     deleted: Vec<Signature>,
     end: Picture,
-    hit: Vec<(Kind, Signature)>,
+    /// While it was made, and while it was deleted.
+    hit: [Vec<(Kind, Signature)>; 2],
 }
 
 /// A tenant that is made: everything in it, and its plan.
@@ -224,12 +241,9 @@ async fn life(
     proxy: &FaultProxy,
     tenant: &str,
     expected: Option<&Picture>,
-    faults: &[(Kind, Signature, Fault)],
+    [making, deleting]: [Faults; 2],
 ) -> Result<Life> {
-    let inject = |(kind, what, fault): &(Kind, Signature, Fault)| -> Result<(Kind, Signature, Injected)> {
-        Ok((*kind, what.clone(), proxy.inject(what.rule(tenant)?, fault.clone())))
-    };
-    let injected = faults.iter().map(inject).collect::<Result<Vec<_>>>()?;
+    let injected = inject(proxy, tenant, making)?;
     world.apply_until_accepted(&documents(tenant)?, CONVERGES).await?;
     world.ready(tenant, CONVERGES).await?;
     let mut end = as_expected(world, tenant, expected).await?;
@@ -238,16 +252,31 @@ async fn life(
         end = picture(world, tenant).await?;
     }
     let about = || proxy.writes().into_iter().filter(|w| w.resource().contains(tenant)).collect::<Vec<_>>();
-    let made = about().len();
+    let made = about();
+    let made_hit = hit(injected);
+    // What is deleted is counted anew.
+    let injected = inject(proxy, tenant, deleting)?;
     delete(world, tenant).await?;
-    let all = Signature::all(&about(), tenant);
-    // A write is known by how many of its kind came before it in the whole life, whenever that was.
-    let (made, deleted) = (all[..made].to_vec(), all[made..].to_vec());
-    for (_, _, rule) in &injected {
+    let deleted = Signature::all(&about()[made.len()..], tenant);
+    let hit = [made_hit, hit(injected)];
+    Ok(Life { tenant: tenant.to_owned(), made: Signature::all(&made, tenant), deleted, end, hit })
+}
+
+fn inject(proxy: &FaultProxy, tenant: &str, faults: Faults) -> Result<Vec<(Kind, Signature, Injected)>> {
+    let inject = |(kind, what, fault): (Kind, Signature, Fault)| {
+        let rule = what.rule(tenant)?;
+        Ok((kind, what, proxy.inject(rule, fault)))
+    };
+    faults.into_iter().map(inject).collect()
+}
+
+/// Lifts rules and tells which of them were met.
+fn hit(injected: Vec<(Kind, Signature, Injected)>) -> Vec<(Kind, Signature)> {
+    let met = |(kind, what, rule): (Kind, Signature, Injected)| {
         rule.lift();
-    }
-    let hit = injected.into_iter().filter(|(_, _, rule)| rule.hits() > 0).map(|(kind, what, _)| (kind, what));
-    Ok(Life { tenant: tenant.to_owned(), made, deleted, end, hit: hit.collect() })
+        (rule.hits() > 0).then_some((kind, what))
+    };
+    injected.into_iter().filter_map(met).collect()
 }
 
 /// Deletes a tenant and then its plan, and waits until each is gone.
