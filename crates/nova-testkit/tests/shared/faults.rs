@@ -278,12 +278,12 @@ async fn wait_for(
     name: &str,
 ) {
     let seen = async {
-        while let Some(object) = applied.next().await {
+        loop {
+            let object = applied.next().await.expect("a watcher never ends");
             if object.is_ok_and(|object| object.name_any() == name) {
                 return;
             }
         }
-        panic!("the stream has ended");
     };
     timeout(Duration::from_secs(30), seen).await.unwrap();
 }
