@@ -8,15 +8,15 @@ mod look;
 pub mod object;
 mod operator;
 pub mod quantity;
-mod stage;
 mod signature;
+mod stage;
 
 pub use everything::Everything;
 pub use film::Film;
 pub use look::{Snapshot, any, condition, eventually, is_ready, message, reason};
 pub use operator::{OperatorProcess, program_says};
-pub use stage::{Alone, Stage, Together};
 pub use signature::Signature;
+pub use stage::{Alone, Stage, Together};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

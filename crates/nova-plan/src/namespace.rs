@@ -58,7 +58,8 @@ pub struct Children {
 }
 
 impl step::Children for Children {
-    /// What limits a namespace comes before the first person may enter it.
+    /// What limits a namespace comes before the first person may enter it. What is no longer asked for goes before that
+    /// has to count: nobody keeps an access because a quota is slow.
     fn steps(self) -> Vec<Step> {
         let Self {
             namespace,
@@ -72,21 +73,22 @@ impl step::Children for Children {
             absent,
             quota,
         } = self;
-        let stage = ConditionType::NamespacesReady;
+        let (stage, critical) = (ConditionType::NamespacesReady, critical_pods.at.clone());
         let mut steps: Vec<Step> = apply_all(stage, [namespace, manager, limits, critical_pods]).collect();
         steps.extend(apply_all(stage, objects));
         steps.extend(apply_all(stage, network_policies));
         steps.extend(apply_all(stage, accounts));
-        steps.push(await_quota(quota));
-        steps.extend(apply_all(ConditionType::AccessReady, bindings));
         steps.extend(absent.into_iter().map(Step::Remove));
+        steps.push(await_quota(quota));
+        steps.push(await_quota(critical));
+        steps.extend(apply_all(ConditionType::AccessReady, bindings));
         steps
     }
 }
 
 /// Waits until a quota counts: the API server enforces what its status holds, not its spec.
 pub(crate) fn await_quota(quota: ChildRef) -> Step {
-    let message = "its share of the plan does not count yet";
+    let message = "it does not count yet";
     let problem = Problem::progress(ConditionType::NamespacesReady, &quota, message);
     Step::Await(quota, is_enforced, Box::new(problem))
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::film::Filmed;
 use e2e::{Film, eventually};
 use kube::api::{DeleteParams, DynamicObject};
 use kube::core::ResourceExt as _;
@@ -99,11 +98,6 @@ async fn without_a_list(
     Ok(operator)
 }
 
-const FILMED: [Filmed; 2] = [
-    ("kubenova.io", "v1alpha1", "NovaApp", "novaapps"),
-    ("core.oam.dev", "v1beta1", "Application", "applications"),
-];
-
 /// For so long an older list is all that is known.
 const OLD: Duration = Duration::from_secs(8);
 
@@ -120,7 +114,7 @@ async fn an_older_list_brings_nothing_back() -> Result<()> {
 
         // What this start lists is the older list: `web` in its first generation, and `doomed`.
         let operator = stage.operator().await?;
-        let film = Film::start(&world.admin, &FILMED).await?;
+        let film = Film::start(&world.admin, &e2e::object::all(&["Application"])).await?;
         for tag in ["second", "third"] {
             takes_effect(world, NAME, "web", tag, SERVED).await?;
         }

@@ -11,7 +11,7 @@ use nova_plan::answers::RequestContext;
 use nova_plan::child::{ChildRef, Live, NAMESPACE, RESOURCE_QUOTA};
 use nova_plan::division::{Hard, Member, divide};
 use nova_plan::names::{ProjectName, QUOTA, SandboxName, TenantName, parse_namespace, role};
-use nova_plan::namespace::{NamespaceBuilder, amounts_at, hard_or_none};
+use nova_plan::namespace::{NamespaceBuilder, amounts_at, hard};
 use nova_plan::tenant::{Observed, ValidTenant};
 
 use super::workspace::binding_ref;
@@ -22,29 +22,30 @@ use crate::engine::interrupt::Interrupt;
 struct Workspace {
     namespace: String,
     uid: String,
-    own: Hard,
+    /// Its own quotas; none where they are not known, because it cannot be read or a quantity does not parse.
+    own: Option<Hard>,
     created: Option<Timestamp>,
 }
 
-/// Projects and sandboxes of a tenant, the oldest first. Of one that cannot be read no share of its own is known.
+/// Projects and sandboxes of a tenant, the oldest first.
 fn workspaces(cx: &Cx<'_>, name: &TenantName) -> Vec<Workspace> {
     let home = name.home();
     let projects = cx.list(Kind::NovaProject, &home).into_iter().filter_map(|(at, row)| {
         let namespace = name.app_namespace(&ProjectName::parse(&at.name).ok()?);
-        let own = row.read::<NovaProject>().ok().and_then(|p| p.spec.quotas.clone());
+        let own = row.read::<NovaProject>().ok().map(|p| p.spec.quotas.clone());
         Some((namespace, row, own))
     });
     let sandboxes = cx.list(Kind::NovaSandbox, &home).into_iter().filter_map(|(at, row)| {
         let namespace = name.sandbox_namespace(&SandboxName::parse(&at.name).ok()?);
-        let own = row.read::<NovaSandbox>().ok().and_then(|s| s.spec.quotas.clone());
+        let own = row.read::<NovaSandbox>().ok().map(|s| s.spec.quotas.clone());
         Some((namespace, row, own))
     });
-    let workspace = |(namespace, row, own): (String, _, Option<Quotas>)| {
+    let workspace = |(namespace, row, own): (String, _, Option<Option<Quotas>>)| {
         let row: crate::engine::cached_object::CachedNova = row;
         Workspace {
             namespace,
             uid: row.meta().uid.clone(),
-            own: hard_or_none(own.as_ref()),
+            own: own.and_then(|own| hard(own.as_ref()).ok()),
             created: row.meta().created,
         }
     };
@@ -66,7 +67,10 @@ async fn members(cx: &Cx<'_>, name: &TenantName) -> Result<Vec<Member>, Interrup
         };
         let bound = cx.cached(&binding_ref(&namespace, role::NAMESPACE_MANAGER)).is_some();
         let member = member(&namespace, quota(cx, &namespace, bound).await?.as_ref());
-        members.push(Member { own: workspace.own, writable: bound && !row.deleting(), ..member });
+        // What is not known to be asked for stays as it is: an amount that is not known is never no limit.
+        let writable = bound && !row.deleting() && workspace.own.is_some();
+        let own = workspace.own.unwrap_or_else(|| member.asked.clone());
+        members.push(Member { own, writable, ..member });
     }
     for namespace in left.into_keys() {
         let belongs = parse_namespace(&namespace).is_some_and(|(tenant, _)| tenant == name.as_str());

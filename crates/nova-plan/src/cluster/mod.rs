@@ -57,14 +57,9 @@ impl Observed {
 #[must_use]
 pub fn cannot_list(resource: &str, why: &str) -> Problem {
     let message = format!("the operator cannot list it, so nothing can be said for sure: {why}");
-    Problem::new(
-        ConditionType::Ready,
-        Reason::BackendUnavailable,
-        format!("APIResource {resource}"),
-        message,
-    )
-    .code(Code::Kn503)
-    .fix("see the operator's roles (charts/kubenova) and NovaCluster local; this goes on by itself then")
+    Problem::new(ConditionType::Ready, Reason::BackendUnavailable, format!("APIResource {resource}"), message)
+        .code(Code::Kn503)
+        .fix("see the operator's roles (charts/kubenova) and NovaCluster local; this goes on by itself then")
 }
 
 /// The same while the first list of the kind is under way.

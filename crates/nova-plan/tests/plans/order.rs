@@ -125,7 +125,11 @@ fn required(namespace: &str, isolation: Isolation) -> Vec<Required> {
         all.push(Required::child(at(&RESOURCE_QUOTA, OBJECTS), move |body| bounds(body, &kinds)));
     } else {
         all.push(Required::child(at(&LIMIT_RANGE, LIMITS), limits_containers));
-        all.push(Required::child(at(&RESOURCE_QUOTA, CRITICAL_PODS), bars_critical_pods));
+        let critical = at(&RESOURCE_QUOTA, CRITICAL_PODS);
+        all.push(Required::child(critical.clone(), bars_critical_pods));
+        all.push(Required::new("the wait for the quota of critical pods", move |step| {
+            awaits_count(step, &critical)
+        }));
     }
     if let Managed::App(_) = managed {
         all.push(Required::child(at(&RESOURCE_QUOTA, OBJECTS), |body| bounds(body, &["novaapps"])));

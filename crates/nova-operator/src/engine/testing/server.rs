@@ -146,7 +146,8 @@ impl Server {
                 reply = Some(rule.reply.clone());
             }
         }
-        let kind = parts.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let kind =
+            parts.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let (code, answer) = match reply {
             Some(Reply::Hang) => std::future::pending().await,
             Some(Reply::Refuse(code, reason, message)) => (code, status(code, reason, &message)),
@@ -184,7 +185,9 @@ fn not_found() -> (u16, Value) {
 
 /// What a precondition says of an object.
 fn holds(object: &Value, wanted: &Value) -> bool {
-    ["uid", "resourceVersion"].iter().all(|key| wanted[*key].is_null() || wanted[*key] == object["metadata"][*key])
+    ["uid", "resourceVersion"]
+        .iter()
+        .all(|key| wanted[*key].is_null() || wanted[*key] == object["metadata"][*key])
 }
 
 impl State {
@@ -208,10 +211,14 @@ impl State {
         let (plural, namespaced) = (format!("/{last}/"), format!("{path}/"));
         let base = path.strip_suffix(last).unwrap_or_default();
         let found = self.objects.iter().filter(|(at, _)| {
-            at.starts_with(&namespaced) || parts - grouped == 2 && at.starts_with(base) && at.contains(&plural)
+            at.starts_with(&namespaced)
+                || parts - grouped == 2 && at.starts_with(base) && at.contains(&plural)
         });
         let items: Vec<&Value> = found.map(|(_, object)| object).collect();
-        (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}))
+        (
+            200,
+            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}),
+        )
     }
 
     fn create(&mut self, path: &str, mut body: Value) -> (u16, Value) {
@@ -238,7 +245,8 @@ impl State {
         if known.is_none() && !body["metadata"]["uid"].is_null() {
             return conflict();
         }
-        let manager = query.split('&').find_map(|part| part.strip_prefix("fieldManager=")).unwrap_or_default();
+        let manager =
+            query.split('&').find_map(|part| part.strip_prefix("fieldManager=")).unwrap_or_default();
         let version = self.next();
         let mut object = known.unwrap_or_else(|| json!({"metadata": {}}));
         let entry = json!({"manager": manager, "operation": "Apply", "fieldsV1": fields(&body, "")});
@@ -308,7 +316,8 @@ fn fields(value: &Value, path: &str) -> Value {
     let mut owned = Map::new();
     for (key, value) in map {
         let here = format!("{path}/{key}");
-        let identity = ["/metadata/name", "/metadata/namespace", "/metadata/uid", "/metadata/resourceVersion"];
+        let identity =
+            ["/metadata/name", "/metadata/namespace", "/metadata/uid", "/metadata/resourceVersion"];
         if ["/apiVersion", "/kind"].contains(&&*here) || identity.contains(&&*here) {
             continue;
         }
@@ -317,7 +326,8 @@ fn fields(value: &Value, path: &str) -> Value {
                 Value::Object(list.iter().map(|f| (format!("v:{f}"), json!({}))).collect())
             }
             ("/metadata/ownerReferences", Value::Array(list)) => {
-                let item = |owner: &Value| (format!("k:{}", json!({"uid": owner["uid"]})), fields(owner, "/owner"));
+                let item =
+                    |owner: &Value| (format!("k:{}", json!({"uid": owner["uid"]})), fields(owner, "/owner"));
                 Value::Object(list.iter().map(item).collect())
             }
             _ => fields(value, &here),

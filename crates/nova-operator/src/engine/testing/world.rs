@@ -77,7 +77,8 @@ impl World {
             StoreId::Child(kind) | StoreId::Leaf(kind) => (kind.group, kind.version, kind.plural),
             StoreId::Definitions => ("apiextensions.k8s.io", "v1", "customresourcedefinitions"),
         };
-        let root = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+        let root =
+            if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
         let place = if namespace.is_empty() { String::new() } else { format!("/namespaces/{namespace}") };
         format!("{root}{place}/{plural}/{name}")
     }
@@ -133,7 +134,9 @@ impl World {
                 }
                 StoreId::Leaf(kind) => {
                     let rows = there.iter().filter_map(|o| Some((at(o), cached_leaf(kind, &fetched(o))?)));
-                    self.tell(self.engine.stores.leaves(kind), rows.collect(), |c| self.leaf_changed(kind, &c));
+                    self.tell(self.engine.stores.leaves(kind), rows.collect(), |c| {
+                        self.leaf_changed(kind, &c)
+                    });
                 }
                 StoreId::Definitions => {
                     let rows = there.iter().map(|o| (at(o), CachedObject::new(fetched(o)))).collect();
@@ -157,7 +160,12 @@ impl World {
         objects.filter(|(path, object)| is_of(store, path, object)).map(|(_, object)| object).collect()
     }
 
-    fn tell<T: Versioned>(&self, store: &Store<T>, rows: BTreeMap<ObjectKey, T>, changed: impl Fn(Change<'_, T>)) {
+    fn tell<T: Versioned>(
+        &self,
+        store: &Store<T>,
+        rows: BTreeMap<ObjectKey, T>,
+        changed: impl Fn(Change<'_, T>),
+    ) {
         for at in store.keys().into_iter().filter(|at| !rows.contains_key(at)) {
             if let Some(old) = store.remove(&at, self.server.version()) {
                 changed(Change { at: &at, old: Some(&old), new: None, listed: false });
@@ -203,7 +211,10 @@ impl World {
     /// Publishes the events that wait, and returns the requests for them.
     pub async fn publish(&mut self) -> Vec<Asked> {
         for _ in 0..32 {
-            assert!((&mut self.publishing).now_or_never().is_none(), "events are published for as long as it runs");
+            assert!(
+                (&mut self.publishing).now_or_never().is_none(),
+                "events are published for as long as it runs"
+            );
             tokio::task::yield_now().await;
         }
         self.server.asked()

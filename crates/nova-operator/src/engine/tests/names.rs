@@ -44,7 +44,9 @@ fn forbidden() -> Vec<String> {
         let kinds = backend.children.iter().chain(backend.reads).chain(backend.leaves);
         words.extend(kinds.filter(|kind| kind.backend.is_some()).map(|kind| kind.group.to_owned()));
     }
-    words.extend(["adapters::capsule", "adapters::vela", "Capsule", "Vela", "capsule::", "vela::"].map(str::to_owned));
+    words.extend(
+        ["adapters::capsule", "adapters::vela", "Capsule", "Vela", "capsule::", "vela::"].map(str::to_owned),
+    );
     words
 }
 
@@ -75,7 +77,14 @@ fn no_source_of_the_engine_names_a_kind_or_a_backend() {
 #[test]
 fn the_search_would_find_one() {
     let words = forbidden();
-    for line in ["Kind::NovaTenant", "mod nova_app;", "novatenants", "&vela::BACKEND", "// Capsule strips them", "\"kubevela\""] {
+    for line in [
+        "Kind::NovaTenant",
+        "mod nova_app;",
+        "novatenants",
+        "&vela::BACKEND",
+        "// Capsule strips them",
+        "\"kubevela\"",
+    ] {
         assert!(words.iter().any(|word| line.contains(word.as_str())), "{line}");
     }
 }

@@ -128,7 +128,9 @@ impl Model {
                 self.answers.push((at, row));
             }
             Op::Delete(at) => {
-                if !(self.list == Some(None) && self.answered.contains(&at)) && self.cluster.remove(&at).is_some() {
+                if !(self.list == Some(None) && self.answered.contains(&at))
+                    && self.cluster.remove(&at).is_some()
+                {
                     self.version += 1;
                     self.events.push(Event::Gone(at, self.version));
                 }
@@ -233,7 +235,11 @@ impl Model {
             assert!(row.version >= *newest, "{at} went back from {newest} to {}", row.version);
             *newest = row.version;
             let ended = self.ended.get(&at).copied().unwrap_or(0);
-            assert!(row.version > ended, "{at} of version {} came back after its end at {ended}", row.version);
+            assert!(
+                row.version > ended,
+                "{at} of version {} came back after its end at {ended}",
+                row.version
+            );
         }
         let rows = self.rows();
         for value in 0..4_u8 {
@@ -245,11 +251,14 @@ impl Model {
             assert_eq!(self.store.indexed(VALUE, &value.to_string()), naive);
         }
         for namespace in ["n", "m"] {
-            let inside: Vec<(&ObjectKey, &Row)> = rows.iter().filter(|(at, _)| at.namespace == namespace).collect();
+            let inside: Vec<(&ObjectKey, &Row)> =
+                rows.iter().filter(|(at, _)| at.namespace == namespace).collect();
             assert_eq!(self.store.count(namespace), inside.len());
             for (at, row) in &inside {
                 let mine = (by_age(at, row).unwrap(), (*at).clone());
-                let before = |(other, row): &&(&ObjectKey, &Row)| (by_age(other, row).unwrap(), (*other).clone()) < mine;
+                let before = |(other, row): &&(&ObjectKey, &Row)| {
+                    (by_age(other, row).unwrap(), (*other).clone()) < mine
+                };
                 let naive = inside.iter().filter(before).count();
                 for most in 0..4 {
                     let counted =
