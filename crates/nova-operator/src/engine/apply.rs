@@ -176,7 +176,7 @@ impl Cx<'_> {
     /// The operator's own binding here is so young that the authoriser may not have seen it.
     fn just_bound(&self, at: &ChildRef) -> bool {
         let name = binding_name(role::NAMESPACE_MANAGER);
-        let binding = self.engine.stores.children(&ROLE_BINDING).get(&at.namespace, &name);
+        let binding = self.cached(&ChildRef::new(&ROLE_BINDING, &at.namespace, &name));
         binding.is_some_and(|row| row.seen_at().elapsed() < YOUNG)
     }
 }

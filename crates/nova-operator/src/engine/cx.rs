@@ -132,7 +132,8 @@ pub struct Cx<'a> {
     /// The object.
     pub key: &'a Key,
     reads: Mutex<BTreeSet<StoreId>>,
-    asking: Mutex<Option<String>>,
+    /// Objects of the requests that are under way, the latest last.
+    asking: Mutex<Vec<String>>,
     requeue: Mutex<Option<Duration>>,
 }
 
@@ -157,16 +158,35 @@ impl<'a> Cx<'a> {
         lock(&self.reads).insert(store);
     }
 
+    /// The stores, for what relations and passes share; `reads` are the Nova kinds that are looked at.
+    #[must_use]
+    pub fn stores(&self, reads: &[Kind]) -> &Stores {
+        for kind in reads {
+            self.note(StoreId::Nova(*kind));
+        }
+        &self.engine.stores
+    }
+
+    /// True when there may be objects of a kind: also while its definition is being deleted.
+    #[must_use]
+    pub fn defined(&self, kind: &ChildKind) -> bool {
+        if kind.backend.is_none() {
+            return true;
+        }
+        self.note(StoreId::Definitions);
+        self.engine.stores.defined(&kind.crd_name())
+    }
+
     /// Every store that was looked at.
     #[must_use]
     pub fn reads(&self) -> BTreeSet<StoreId> {
         lock(&self.reads).clone()
     }
 
-    /// The object of the request that is under way, if any is.
+    /// The object of the latest request that is under way, if any is.
     #[must_use]
     pub fn asking(&self) -> Option<String> {
-        lock(&self.asking).clone()
+        lock(&self.asking).last().cloned()
     }
 
     /// Looks again after a while, at the latest.
@@ -293,9 +313,14 @@ impl<'a> Cx<'a> {
         limit: Duration,
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<Result<T, kube::Error>, Interrupt> {
-        *lock(&self.asking) = Some(doing.object.to_owned());
+        lock(&self.asking).push(doing.object.to_owned());
         let answer = tokio::time::timeout(limit, request).await;
-        *lock(&self.asking) = None;
+        // Others may be under way beside it.
+        let mut asking = lock(&self.asking);
+        if let Some(at) = asking.iter().rposition(|object| object == doing.object) {
+            asking.remove(at);
+        }
+        drop(asking);
         answer.map_err(|_| {
             self.engine.metrics.adapter_error("kubernetes", "Timeout");
             answers::no_answer(doing, &format!("nothing came within {} s", limit.as_secs())).into()

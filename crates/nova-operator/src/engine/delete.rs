@@ -29,7 +29,7 @@ impl Cx<'_> {
     /// Deletes a child that is ours and waits until it is gone. Foreign objects are left alone.
     pub async fn remove(&self, at: &ChildRef, owner_uid: &str) -> Result<(), Interrupt> {
         // Where the definition itself is gone, so are its objects.
-        if at.kind.backend.is_some() && !self.engine.stores.defined(&at.kind.crd_name()) {
+        if !self.defined(at.kind) {
             return Ok(());
         }
         let object = at.to_string();
@@ -115,7 +115,7 @@ impl Cx<'_> {
         kind: &'static ChildKind,
         namespace: &str,
     ) -> Result<Vec<CachedObject>, Interrupt> {
-        if kind.backend.is_some() && !self.engine.stores.defined(&kind.crd_name()) {
+        if !self.defined(kind) {
             return Ok(Vec::new());
         }
         let listed =

@@ -15,6 +15,9 @@ use crate::engine::run::BY_AGE;
 use crate::engine::store::Index;
 use crate::engine::stores::Stores;
 
+/// Who is under a plan is told by the tenants and by the cluster.
+const READS: [Kind; 2] = [Kind::NovaCluster, Kind::NovaTenant];
+
 fn plan(name: &str) -> Key {
     Key::new(Kind::NovaPlan, "", name)
 }
@@ -47,7 +50,7 @@ impl Controller for NovaPlan {
     }
 
     async fn ensure(&self, cx: &Cx<'_>, used_by: &mut Vec<String>) -> Result<(), Interrupt> {
-        *used_by = tenants_under(&cx.key.name, &cx.engine.stores);
+        *used_by = tenants_under(&cx.key.name, cx.stores(&READS));
         cx.add_finalizer::<Self>().await
     }
 
@@ -58,7 +61,7 @@ impl Controller for NovaPlan {
         cx: &Cx<'_>,
         used_by: &mut Vec<String>,
     ) -> Result<(), Interrupt> {
-        let default = default_plan(&cx.engine.stores);
+        let default = default_plan(cx.stores(&READS));
         let tenants = cx.list_nova_live(Kind::NovaTenant, "").await?;
         let uses = |tenant: &&CachedNova| {
             let named = tenant.text_at(&["spec", "plan"]).or_else(|| default.clone());
