@@ -4,5 +4,5 @@
 mod server;
 mod world;
 
-pub use server::{Reply, Server};
+pub use server::{Asked, Reply, Server};
 pub use world::World;

@@ -7,6 +7,8 @@ mod project;
 mod quota;
 mod sandbox;
 mod tenant;
+#[cfg(test)]
+mod tests;
 mod wakes;
 mod workspace;
 

@@ -101,6 +101,14 @@ impl Server {
         state.objects.insert(path.to_owned(), object);
     }
 
+    /// Puts an object there as it is, as a backup does.
+    pub fn restore(&self, path: &str, object: Value) {
+        let mut state = self.lock();
+        let text = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        state.version = state.version.max(text.parse().unwrap_or(0));
+        state.objects.insert(path.to_owned(), object);
+    }
+
     /// Changes an object as somebody else would.
     pub fn edit(&self, path: &str, change: impl FnOnce(&mut Value)) {
         let mut object = self.get(path).unwrap_or_else(|| panic!("{path} is not there"));
@@ -146,8 +154,7 @@ impl Server {
                 reply = Some(rule.reply.clone());
             }
         }
-        let kind =
-            parts.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let kind = parts.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let (code, answer) = match reply {
             Some(Reply::Hang) => std::future::pending().await,
             Some(Reply::Refuse(code, reason, message)) => (code, status(code, reason, &message)),
@@ -155,7 +162,7 @@ impl Server {
             None => {
                 let mut state = self.lock();
                 match parts.method.as_str() {
-                    "GET" => state.read(&path),
+                    "GET" => state.read(&path, &query),
                     "POST" => state.create(&path, body),
                     "PATCH" if query.contains("dryRun") => (200, body),
                     "PATCH" if kind.contains("apply-patch") => state.apply(&path, &query, body),
@@ -185,9 +192,7 @@ fn not_found() -> (u16, Value) {
 
 /// What a precondition says of an object.
 fn holds(object: &Value, wanted: &Value) -> bool {
-    ["uid", "resourceVersion"]
-        .iter()
-        .all(|key| wanted[*key].is_null() || wanted[*key] == object["metadata"][*key])
+    ["uid", "resourceVersion"].iter().all(|key| wanted[*key].is_null() || wanted[*key] == object["metadata"][*key])
 }
 
 impl State {
@@ -196,29 +201,34 @@ impl State {
         self.version
     }
 
-    fn read(&self, path: &str) -> (u16, Value) {
+    fn read(&self, path: &str, query: &str) -> (u16, Value) {
         if let Some(object) = self.objects.get(path) {
             return (200, object.clone());
         }
         // A list has a plural at its end, an object has its name after that.
-        let last = path.rsplit('/').next().unwrap_or_default();
-        let parts = path.trim_start_matches("/apis/").trim_start_matches("/api/").split('/').count();
-        let grouped = usize::from(path.starts_with("/apis/"));
-        let is_list = matches!(parts - grouped, 2 | 4) && !path.ends_with("/status") && last.ends_with('s');
-        if !is_list {
-            return not_found();
-        }
-        let (plural, namespaced) = (format!("/{last}/"), format!("{path}/"));
-        let base = path.strip_suffix(last).unwrap_or_default();
-        let found = self.objects.iter().filter(|(at, _)| {
-            at.starts_with(&namespaced)
-                || parts - grouped == 2 && at.starts_with(base) && at.contains(&plural)
+        let rest: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let root = if rest[0] == "api" { 2 } else { 3 };
+        let (base, rest) = (format!("/{}/", rest[..root].join("/")), &rest[root..]);
+        let (namespace, plural) = match rest {
+            [plural] => (None, *plural),
+            ["namespaces", namespace, plural] => (Some(*namespace), *plural),
+            _ => return not_found(),
+        };
+        let label = query.split('&').find_map(|part| part.strip_prefix("labelSelector=")).map(|l| l.replace("%3D", "="));
+        let found = self.objects.iter().filter(|(at, object)| {
+            let Some(at) = at.strip_prefix(&base) else { return false };
+            let here = match at.split('/').collect::<Vec<_>>()[..] {
+                [of, _] => namespace.is_none() && of == plural,
+                ["namespaces", inside, of, _] => namespace.is_none_or(|n| n == inside) && of == plural,
+                _ => false,
+            };
+            let labelled = label.as_ref().and_then(|l| l.split_once('=')).is_none_or(|(key, value)| {
+                object["metadata"]["labels"][key] == value
+            });
+            here && labelled
         });
         let items: Vec<&Value> = found.map(|(_, object)| object).collect();
-        (
-            200,
-            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}),
-        )
+        (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}))
     }
 
     fn create(&mut self, path: &str, mut body: Value) -> (u16, Value) {
@@ -245,8 +255,7 @@ impl State {
         if known.is_none() && !body["metadata"]["uid"].is_null() {
             return conflict();
         }
-        let manager =
-            query.split('&').find_map(|part| part.strip_prefix("fieldManager=")).unwrap_or_default();
+        let manager = query.split('&').find_map(|part| part.strip_prefix("fieldManager=")).unwrap_or_default();
         let version = self.next();
         let mut object = known.unwrap_or_else(|| json!({"metadata": {}}));
         let entry = json!({"manager": manager, "operation": "Apply", "fieldsV1": fields(&body, "")});
@@ -289,7 +298,7 @@ impl State {
         // A namespace goes after what is in it.
         if held || path.starts_with("/api/v1/namespaces/") && path.matches('/').count() == 4 {
             let mut object = object;
-            object["metadata"]["deletionTimestamp"] = json!("2026-01-02T00:00:00Z");
+            object["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string());
             object["metadata"]["resourceVersion"] = Value::Null;
             self.keep(path, object, version);
             return (200, self.objects[path].clone());
@@ -316,8 +325,7 @@ fn fields(value: &Value, path: &str) -> Value {
     let mut owned = Map::new();
     for (key, value) in map {
         let here = format!("{path}/{key}");
-        let identity =
-            ["/metadata/name", "/metadata/namespace", "/metadata/uid", "/metadata/resourceVersion"];
+        let identity = ["/metadata/name", "/metadata/namespace", "/metadata/uid", "/metadata/resourceVersion"];
         if ["/apiVersion", "/kind"].contains(&&*here) || identity.contains(&&*here) {
             continue;
         }
@@ -326,8 +334,7 @@ fn fields(value: &Value, path: &str) -> Value {
                 Value::Object(list.iter().map(|f| (format!("v:{f}"), json!({}))).collect())
             }
             ("/metadata/ownerReferences", Value::Array(list)) => {
-                let item =
-                    |owner: &Value| (format!("k:{}", json!({"uid": owner["uid"]})), fields(owner, "/owner"));
+                let item = |owner: &Value| (format!("k:{}", json!({"uid": owner["uid"]})), fields(owner, "/owner"));
                 Value::Object(list.iter().map(item).collect())
             }
             _ => fields(value, &here),

@@ -1,7 +1,8 @@
 //! An engine whose API server is a map: what is put there is seen when the test says so, and a pass tells what it asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -12,7 +13,7 @@ use nova_plan::child::{ChildKind, Selection};
 use serde_json::{Value, json};
 
 use super::server::{Asked, Server};
-use crate::engine::cached_object::{CachedLeaf, CachedNova, CachedObject, Versioned, version_of};
+use crate::engine::cached_object::{CachedLeaf, CachedNova, CachedObject, Versioned};
 use crate::engine::cx::Engine;
 use crate::engine::fetched::Fetched;
 use crate::engine::key::{Key, ObjectKey};
@@ -36,6 +37,8 @@ pub struct World {
     /// Controllers by kind, each with its relations.
     pub controllers: BTreeMap<Kind, (Box<dyn Registered>, Relations)>,
     publishing: BoxFuture<'static, ()>,
+    /// The version up to which the watches have told.
+    seen: AtomicU64,
 }
 
 /// Reads an object as a watch does.
@@ -60,7 +63,7 @@ impl World {
             (c.kind(), (c, relations))
         };
         let controllers = controllers().into_iter().map(with_relations).collect();
-        let world = Self { engine, server, controllers, publishing };
+        let world = Self { engine, server, controllers, publishing, seen: AtomicU64::new(0) };
         let backends = BACKENDS.iter().flat_map(|b| b.crds).map(|crd| (*crd).to_owned());
         for name in backends.chain(Kind::ALL.iter().map(|kind| kind.crd_name().to_owned())) {
             world.put(&StoreId::Definitions, json!({"metadata": {"name": name}}));
@@ -77,8 +80,7 @@ impl World {
             StoreId::Child(kind) | StoreId::Leaf(kind) => (kind.group, kind.version, kind.plural),
             StoreId::Definitions => ("apiextensions.k8s.io", "v1", "customresourcedefinitions"),
         };
-        let root =
-            if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+        let root = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
         let place = if namespace.is_empty() { String::new() } else { format!("/namespaces/{namespace}") };
         format!("{root}{place}/{plural}/{name}")
     }
@@ -119,28 +121,30 @@ impl World {
 
     /// Lets every watch tell what has changed since it last did.
     pub fn watch(&self) {
+        let since = self.seen.swap(self.server.version(), Ordering::Relaxed);
+        let objects = self.server.objects();
         for store in Stores::ids() {
-            let there = self.there(&store);
+            let there = || objects.iter().filter(|(path, object)| is_of(&store, path, object)).map(|(_, o)| o);
+            let keys: BTreeSet<ObjectKey> = there().map(at).collect();
+            let fresh = there().filter(|object| version(object) > since);
             match store {
                 StoreId::Nova(kind) => {
-                    let rows = there.iter().map(|o| (at(o), CachedNova::new(fetched(o)))).collect();
-                    self.tell(self.engine.stores.nova(kind), rows, |c| self.engine.nova_changed(kind, &c));
+                    let rows = fresh.map(|o| (at(o), CachedNova::new(fetched(o)))).collect();
+                    self.tell(self.engine.stores.nova(kind), &keys, rows, |c| self.engine.nova_changed(kind, &c));
                 }
                 StoreId::Child(kind) => {
-                    let rows = there.iter().map(|o| (at(o), CachedObject::new(fetched(o)))).collect();
-                    self.tell(self.engine.stores.children(kind), rows, |c| {
+                    let rows = fresh.map(|o| (at(o), CachedObject::new(fetched(o)))).collect();
+                    self.tell(self.engine.stores.children(kind), &keys, rows, |c| {
                         self.engine.child_changed(kind, &c, false);
                     });
                 }
                 StoreId::Leaf(kind) => {
-                    let rows = there.iter().filter_map(|o| Some((at(o), cached_leaf(kind, &fetched(o))?)));
-                    self.tell(self.engine.stores.leaves(kind), rows.collect(), |c| {
-                        self.leaf_changed(kind, &c)
-                    });
+                    let rows = fresh.filter_map(|o| Some((at(o), cached_leaf(kind, &fetched(o))?))).collect();
+                    self.tell(self.engine.stores.leaves(kind), &keys, rows, |c| self.leaf_changed(kind, &c));
                 }
                 StoreId::Definitions => {
-                    let rows = there.iter().map(|o| (at(o), CachedObject::new(fetched(o)))).collect();
-                    self.tell(&self.engine.stores.definitions, rows, |change| {
+                    let rows = fresh.map(|o| (at(o), CachedObject::new(fetched(o)))).collect();
+                    self.tell(&self.engine.stores.definitions, &keys, rows, |change| {
                         for kind in self.engine.routes.of_definition(&change.at.name) {
                             self.engine.wake_kind(kind);
                         }
@@ -163,10 +167,11 @@ impl World {
     fn tell<T: Versioned>(
         &self,
         store: &Store<T>,
+        there: &BTreeSet<ObjectKey>,
         rows: BTreeMap<ObjectKey, T>,
         changed: impl Fn(Change<'_, T>),
     ) {
-        for at in store.keys().into_iter().filter(|at| !rows.contains_key(at)) {
+        for at in store.keys().into_iter().filter(|at| !there.contains(at)) {
             if let Some(old) = store.remove(&at, self.server.version()) {
                 changed(Change { at: &at, old: Some(&old), new: None, listed: false });
             }
@@ -211,10 +216,7 @@ impl World {
     /// Publishes the events that wait, and returns the requests for them.
     pub async fn publish(&mut self) -> Vec<Asked> {
         for _ in 0..32 {
-            assert!(
-                (&mut self.publishing).now_or_never().is_none(),
-                "events are published for as long as it runs"
-            );
+            assert!((&mut self.publishing).now_or_never().is_none(), "events are published for as long as it runs");
             tokio::task::yield_now().await;
         }
         self.server.asked()
@@ -251,6 +253,6 @@ fn is_of(store: &StoreId, path: &str, object: &Value) -> bool {
 }
 
 /// The version of an object as the server has it.
-pub fn version(object: &Value) -> u64 {
-    version_of(&fetched(object).metadata)
+fn version(object: &Value) -> u64 {
+    object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok()).unwrap_or(0)
 }

@@ -1,0 +1,134 @@
+//! Passes over a `NovaProject`.
+
+use nova_plan::adapters::vela;
+use nova_plan::child::{NAMESPACE, ROLE_BINDING};
+use serde_json::{Value, json};
+
+use super::surroundings::*;
+use crate::engine::testing::World;
+
+const BY: &str = "fieldManager=kubenova/project";
+
+#[tokio::test(start_paused = true)]
+async fn a_new_project_is_made_in_order_and_people_come_in_when_its_quota_counts() {
+    let world = with_tenant().await;
+    create(&world, &project());
+    let asked = world.pass(&project()).await;
+    let writes: Vec<&str> = asked.iter().map(|a| a.line.as_str()).filter(|l| !l.starts_with("GET")).collect();
+    let (me, namespace) = (path(&project()), child(&NAMESPACE, "", APPS));
+    let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{APPS}/rolebindings");
+    let net = format!("/apis/networking.k8s.io/v1/namespaces/{APPS}/networkpolicies");
+    let mut expected = vec![
+        format!("PATCH {me}?{BY}"),
+        format!("PATCH {namespace}?{BY}"),
+        format!("PATCH {rbac}/kubenova-namespace-manager-binding?{BY}"),
+        format!("PATCH {namespace}/limitranges/kubenova-limits?{BY}"),
+        format!("PATCH {namespace}/resourcequotas/kubenova-critical-pods?{BY}"),
+        format!("PATCH {namespace}/resourcequotas/kubenova-objects?{BY}"),
+    ];
+    expected.extend(
+        ["kubenova-default-deny", "kubenova-allow-dns", "kubenova-allow-same-namespace"]
+            .map(|policy| format!("PATCH {net}/{policy}?{BY}")),
+    );
+    expected.push(format!("PATCH {namespace}/serviceaccounts/kubenova-deployer?{BY}"));
+    expected.push(format!("PATCH {me}/status?{BY}"));
+    assert_eq!(writes, expected);
+    // Nobody has divided the plan yet.
+    assert_eq!(world.lines(&project()).await, Vec::<String>::new());
+    others_act(&world);
+    let asked = world.pass(&tenant()).await;
+    let quota = format!("{namespace}/resourcequotas/kubenova-quota");
+    let shares: Vec<&str> = asked.iter().map(|a| a.line.as_str()).filter(|l| l.contains(&quota)).collect();
+    assert!(shares.contains(&format!("PATCH {quota}?fieldManager=kubenova/tenant").as_str()), "{shares:?}");
+    others_act(&world);
+    let asked = world.pass(&project()).await;
+    let writes: Vec<&str> = asked.iter().map(|a| a.line.as_str()).filter(|l| !l.starts_with("GET")).collect();
+    let mut expected: Vec<String> = ["app-deployer", "app-reader", "project-owner", "project-dev"]
+        .map(|role| format!("PATCH {rbac}/kubenova-{role}-binding?{BY}"))
+        .to_vec();
+    expected.push(format!("PATCH {me}/status?{BY}"));
+    assert_eq!(writes, expected);
+    assert!(is_ready(&world, &project()), "{:#}", world.status(&project()));
+    assert_eq!(world.undeclared_reads(), 0);
+}
+
+fn delete(world: &World, policy: &str) {
+    world.server.edit(&path(&project()), |project| {
+        project["spec"]["deletionPolicy"] = json!(policy);
+        project["metadata"]["generation"] = json!(2);
+        project["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string());
+    });
+    world.watch();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_project_with_apps_and_policy_block_deletes_nothing() {
+    let world = with_app().await;
+    delete(&world, "Block");
+    let lines = world.lines(&project()).await;
+    assert!(lines.iter().all(|line| line.starts_with("GET") || line.contains("/status?")), "{lines:?}");
+    assert_eq!(condition(&world, &project(), "DeletionBlocked").0, "True");
+    assert_eq!(world.undeclared_reads(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cascade_deletes_apps_then_people_then_the_deployer_then_the_namespace() {
+    let world = with_app().await;
+    delete(&world, "Cascade");
+    let namespace = child(&NAMESPACE, "", APPS);
+    let only_deletes = |lines: Vec<String>| -> Vec<String> {
+        lines.into_iter().filter(|line| line.starts_with("DELETE")).collect()
+    };
+    let asked = world.pass(&project()).await;
+    let deletes: Vec<_> = asked.iter().filter(|a| a.line.starts_with("DELETE")).collect();
+    assert_eq!(deletes.len(), 1, "{deletes:?}");
+    assert_eq!(deletes[0].line, format!("DELETE {}", path(&app())));
+    assert_ne!(deletes[0].body["preconditions"]["uid"], Value::Null);
+    assert_ne!(deletes[0].body["preconditions"]["resourceVersion"], Value::Null);
+    // The Application stays a while: Vela takes down what it made. Nothing else is touched.
+    world.server.edit(&child(&vela::APPLICATION, APPS, "web"), |application| {
+        application["metadata"]["finalizers"] = json!(["app.oam.dev/resource-tracker-finalizer"]);
+        application["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string());
+    });
+    world.watch();
+    assert_eq!(only_deletes(world.lines(&project()).await), Vec::<String>::new());
+    world.server.take(&child(&vela::APPLICATION, APPS, "web"));
+    world.watch();
+    let lines = only_deletes(world.lines(&project()).await);
+    let mut expected: Vec<String> = ["project-owner", "project-dev", "app-reader", "app-deployer"]
+        .map(|role| format!("DELETE {}", child(&ROLE_BINDING, APPS, &format!("kubenova-{role}-binding"))))
+        .to_vec();
+    assert_eq!(lines, expected);
+    // The deployer's binding is held by our finalizer until nothing needs it.
+    world.watch();
+    let asked = world.pass(&project()).await;
+    let binding = child(&ROLE_BINDING, APPS, "kubenova-app-deployer-binding");
+    let released = asked.iter().find(|a| a.line == format!("PATCH {binding}?{BY}")).expect("released");
+    assert_eq!(released.body["metadata"]["finalizers"], json!([]));
+    assert_ne!(released.body["metadata"]["resourceVersion"], Value::Null);
+    world.watch();
+    expected = vec![format!("DELETE {namespace}")];
+    let mut lines = only_deletes(asked.into_iter().map(|a| a.line).collect());
+    lines.extend(only_deletes(world.lines(&project()).await));
+    assert_eq!(lines, expected);
+    for at in world.server.objects().into_keys().filter(|at| at.starts_with(&namespace)) {
+        world.server.take(&at);
+    }
+    world.watch();
+    world.pass(&project()).await;
+    assert_eq!(world.server.get(&path(&project())), None);
+    assert_eq!(world.undeclared_reads(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_project_that_is_gone_lets_go_of_a_namespace_that_is_being_deleted() {
+    let world = with_app().await;
+    let namespace = child(&NAMESPACE, "", APPS);
+    world.server.take(&path(&project()));
+    world.server.edit(&namespace, |n| n["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string()));
+    world.watch();
+    let lines = world.lines(&project()).await;
+    assert!(lines.contains(&format!("DELETE {}", path(&app()))), "{lines:?}");
+    assert!(lines.contains(&format!("DELETE {}", child(&vela::APPLICATION, APPS, "web"))), "{lines:?}");
+    assert_eq!(world.undeclared_reads(), 0);
+}
