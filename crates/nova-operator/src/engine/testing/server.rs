@@ -154,7 +154,8 @@ impl Server {
                 reply = Some(rule.reply.clone());
             }
         }
-        let kind = parts.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let kind =
+            parts.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let (code, answer) = match reply {
             Some(Reply::Hang) => std::future::pending().await,
             Some(Reply::Refuse(code, reason, message)) => (code, status(code, reason, &message)),
@@ -192,7 +193,9 @@ fn not_found() -> (u16, Value) {
 
 /// What a precondition says of an object.
 fn holds(object: &Value, wanted: &Value) -> bool {
-    ["uid", "resourceVersion"].iter().all(|key| wanted[*key].is_null() || wanted[*key] == object["metadata"][*key])
+    ["uid", "resourceVersion"]
+        .iter()
+        .all(|key| wanted[*key].is_null() || wanted[*key] == object["metadata"][*key])
 }
 
 impl State {
@@ -214,7 +217,10 @@ impl State {
             ["namespaces", namespace, plural] => (Some(*namespace), *plural),
             _ => return not_found(),
         };
-        let label = query.split('&').find_map(|part| part.strip_prefix("labelSelector=")).map(|l| l.replace("%3D", "="));
+        let label = query
+            .split('&')
+            .find_map(|part| part.strip_prefix("labelSelector="))
+            .map(|l| l.replace("%3D", "="));
         let found = self.objects.iter().filter(|(at, object)| {
             let Some(at) = at.strip_prefix(&base) else { return false };
             let here = match at.split('/').collect::<Vec<_>>()[..] {
@@ -222,13 +228,17 @@ impl State {
                 ["namespaces", inside, of, _] => namespace.is_none_or(|n| n == inside) && of == plural,
                 _ => false,
             };
-            let labelled = label.as_ref().and_then(|l| l.split_once('=')).is_none_or(|(key, value)| {
-                object["metadata"]["labels"][key] == value
-            });
+            let labelled = label
+                .as_ref()
+                .and_then(|l| l.split_once('='))
+                .is_none_or(|(key, value)| object["metadata"]["labels"][key] == value);
             here && labelled
         });
         let items: Vec<&Value> = found.map(|(_, object)| object).collect();
-        (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}))
+        (
+            200,
+            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}),
+        )
     }
 
     fn create(&mut self, path: &str, mut body: Value) -> (u16, Value) {
@@ -255,7 +265,8 @@ impl State {
         if known.is_none() && !body["metadata"]["uid"].is_null() {
             return conflict();
         }
-        let manager = query.split('&').find_map(|part| part.strip_prefix("fieldManager=")).unwrap_or_default();
+        let manager =
+            query.split('&').find_map(|part| part.strip_prefix("fieldManager=")).unwrap_or_default();
         let version = self.next();
         let mut object = known.unwrap_or_else(|| json!({"metadata": {}}));
         let entry = json!({"manager": manager, "operation": "Apply", "fieldsV1": fields(&body, "")});
@@ -325,7 +336,8 @@ fn fields(value: &Value, path: &str) -> Value {
     let mut owned = Map::new();
     for (key, value) in map {
         let here = format!("{path}/{key}");
-        let identity = ["/metadata/name", "/metadata/namespace", "/metadata/uid", "/metadata/resourceVersion"];
+        let identity =
+            ["/metadata/name", "/metadata/namespace", "/metadata/uid", "/metadata/resourceVersion"];
         if ["/apiVersion", "/kind"].contains(&&*here) || identity.contains(&&*here) {
             continue;
         }
@@ -334,7 +346,8 @@ fn fields(value: &Value, path: &str) -> Value {
                 Value::Object(list.iter().map(|f| (format!("v:{f}"), json!({}))).collect())
             }
             ("/metadata/ownerReferences", Value::Array(list)) => {
-                let item = |owner: &Value| (format!("k:{}", json!({"uid": owner["uid"]})), fields(owner, "/owner"));
+                let item =
+                    |owner: &Value| (format!("k:{}", json!({"uid": owner["uid"]})), fields(owner, "/owner"));
                 Value::Object(list.iter().map(item).collect())
             }
             _ => fields(value, &here),

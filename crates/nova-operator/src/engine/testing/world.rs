@@ -80,7 +80,8 @@ impl World {
             StoreId::Child(kind) | StoreId::Leaf(kind) => (kind.group, kind.version, kind.plural),
             StoreId::Definitions => ("apiextensions.k8s.io", "v1", "customresourcedefinitions"),
         };
-        let root = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+        let root =
+            if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
         let place = if namespace.is_empty() { String::new() } else { format!("/namespaces/{namespace}") };
         format!("{root}{place}/{plural}/{name}")
     }
@@ -124,13 +125,16 @@ impl World {
         let since = self.seen.swap(self.server.version(), Ordering::Relaxed);
         let objects = self.server.objects();
         for store in Stores::ids() {
-            let there = || objects.iter().filter(|(path, object)| is_of(&store, path, object)).map(|(_, o)| o);
+            let there =
+                || objects.iter().filter(|(path, object)| is_of(&store, path, object)).map(|(_, o)| o);
             let keys: BTreeSet<ObjectKey> = there().map(at).collect();
             let fresh = there().filter(|object| version(object) > since);
             match store {
                 StoreId::Nova(kind) => {
                     let rows = fresh.map(|o| (at(o), CachedNova::new(fetched(o)))).collect();
-                    self.tell(self.engine.stores.nova(kind), &keys, rows, |c| self.engine.nova_changed(kind, &c));
+                    self.tell(self.engine.stores.nova(kind), &keys, rows, |c| {
+                        self.engine.nova_changed(kind, &c)
+                    });
                 }
                 StoreId::Child(kind) => {
                     let rows = fresh.map(|o| (at(o), CachedObject::new(fetched(o)))).collect();
@@ -216,7 +220,10 @@ impl World {
     /// Publishes the events that wait, and returns the requests for them.
     pub async fn publish(&mut self) -> Vec<Asked> {
         for _ in 0..32 {
-            assert!((&mut self.publishing).now_or_never().is_none(), "events are published for as long as it runs");
+            assert!(
+                (&mut self.publishing).now_or_never().is_none(),
+                "events are published for as long as it runs"
+            );
             tokio::task::yield_now().await;
         }
         self.server.asked()

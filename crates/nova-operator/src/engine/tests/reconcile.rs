@@ -133,11 +133,14 @@ async fn a_race_is_told_once_it_lasts_and_not_before() {
 async fn a_pass_overtaken_by_an_edit_tells_nothing_of_what_it_found() {
     let world = world("ask");
     world.server.on("GET /api/v1/namespaces/probe", 1, Reply::Hang);
-    let (edited, key) = (async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        world.server.edit(&path(), |probe| probe["metadata"]["generation"] = json!(2));
-        world.watch();
-    }, key());
+    let (edited, key) = (
+        async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            world.server.edit(&path(), |probe| probe["metadata"]["generation"] = json!(2));
+            world.watch();
+        },
+        key(),
+    );
     let (lines, ()) = tokio::join!(world.lines(&key), edited);
     assert_eq!(lines, ["GET /api/v1/namespaces/probe"]);
     assert_eq!(world.queued()[&key], Due::In(Lane::Edit));

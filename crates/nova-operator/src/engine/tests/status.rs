@@ -24,7 +24,10 @@ async fn a_status_is_one_merge_patch_of_what_differs_bound_to_uid_and_version() 
     assert_eq!(world.pass(&key()).await.len(), 0, "nothing differs");
     let events = world.publish().await;
     assert_eq!(events.len(), 1, "{events:?}");
-    assert_eq!((&events[0].body["type"], &events[0].body["reason"]), (&json!("Warning"), &json!("DependencyMissing")));
+    assert_eq!(
+        (&events[0].body["type"], &events[0].body["reason"]),
+        (&json!("Warning"), &json!("DependencyMissing"))
+    );
 
     // What somebody else wrote into the status is taken out again, what is no longer so is null.
     world.server.edit(&path(), |probe| probe["status"]["theirs"] = json!(1));
@@ -75,7 +78,8 @@ async fn more_of_the_same_progress_is_written_every_half_minute_and_its_end_at_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn facts_that_move_are_written_a_few_times_at_once_and_then_every_half_minute_and_the_last_is_never_lost() {
+async fn facts_that_move_are_written_a_few_times_at_once_and_then_every_half_minute_and_the_last_is_never_lost()
+ {
     let world = world("count 0");
     world.pass(&key()).await;
     let mut written = 0;
@@ -106,7 +110,10 @@ async fn a_finalizer_is_put_beside_those_of_others_and_under_the_version_that_wa
     world.watch();
     let asked = world.pass(&key()).await;
     assert_eq!(asked[0].line, format!("PATCH {}?fieldManager=kubenova/plan", path()));
-    assert_eq!(asked[0].body["metadata"]["finalizers"], json!(["example.com/theirs", "kubenova.io/novaplan"]));
+    assert_eq!(
+        asked[0].body["metadata"]["finalizers"],
+        json!(["example.com/theirs", "kubenova.io/novaplan"])
+    );
     assert_eq!(asked[0].body.as_object().unwrap().len(), 1, "nothing but metadata");
     assert_eq!(world.pass(&key()).await.len(), 0);
     // It is gone: nothing may be made for it.

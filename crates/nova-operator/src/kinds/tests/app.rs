@@ -52,7 +52,10 @@ async fn an_app_that_is_deleted_is_told_who_holds_it_and_makes_nothing() {
     let lines = world.lines(&app()).await;
     assert_eq!(lines, [format!("PATCH {}/status?fieldManager=kubenova/app", path(&app()))]);
     let text = world.status(&app())["blockers"].to_string();
-    assert!(text.contains("foregroundDeletion") || world.status(&app()).to_string().contains("foregroundDeletion"));
+    assert!(
+        text.contains("foregroundDeletion")
+            || world.status(&app()).to_string().contains("foregroundDeletion")
+    );
     assert_eq!(world.lines(&app()).await, Vec::<String>::new());
 }
 
@@ -87,11 +90,16 @@ async fn apps_that_wait_for_vela_take_their_turns() {
 async fn a_status_of_velas_that_cannot_be_read_is_told_as_such() {
     let world = with_app().await;
     let application = child(&vela::APPLICATION, APPS, "web");
-    world.server.edit(&application, |application| application["status"] = json!({"observedGeneration": "many"}));
+    world
+        .server
+        .edit(&application, |application| application["status"] = json!({"observedGeneration": "many"}));
     world.watch();
     world.pass(&app()).await;
     assert_ne!(condition(&world, &app(), "Ready").0, "True");
     assert_ne!(condition(&world, &app(), "Ready").1, "Progressing");
-    assert_eq!(world.server.get(&application).map(|a| a["status"].clone()), Some(json!({"observedGeneration": "many"})));
+    assert_eq!(
+        world.server.get(&application).map(|a| a["status"].clone()),
+        Some(json!({"observedGeneration": "many"}))
+    );
     assert_ne!(world.status(&app()), Value::Null);
 }

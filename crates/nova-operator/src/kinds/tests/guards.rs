@@ -19,7 +19,8 @@ fn children(world: &World, key: &Key) -> Vec<String> {
         .into_iter()
         .filter(|(_, object)| object["metadata"]["labels"]["kubenova.io/owner-uid"] == uid)
         .map(|(at, object)| {
-            let number = |text: &Value| text.as_str().and_then(|t| t.rsplit('-').next()?.parse().ok()).unwrap_or(0);
+            let number =
+                |text: &Value| text.as_str().and_then(|t| t.rsplit('-').next()?.parse().ok()).unwrap_or(0);
             (number(&object["metadata"]["uid"]), at)
         })
         .collect();
@@ -103,7 +104,8 @@ async fn a_field_of_a_child_that_somebody_took_over_is_one_patch_to_that_very_ob
             world.server.edit(&at, |object| {
                 object["metadata"]["labels"]["app.kubernetes.io/managed-by"] = json!("kubenova");
                 object["metadata"]["labels"]["kubenova.io/tenant"] = json!("mallory");
-                let labels = &mut object["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"]["f:labels"];
+                let labels =
+                    &mut object["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"]["f:labels"];
                 assert!(labels.as_object_mut().unwrap().remove("f:kubenova.io/tenant").is_some(), "{at}");
             });
             world.watch();
@@ -149,19 +151,26 @@ async fn a_foreign_object_of_the_name_of_a_child_is_never_written_and_told_as_a_
         for at in children(&settled, &key) {
             let world = before(&key).await;
             let theirs = settled.server.get(&at).unwrap();
-            let metadata = json!({"name": theirs["metadata"]["name"], "namespace": theirs["metadata"]["namespace"]});
+            let metadata =
+                json!({"name": theirs["metadata"]["name"], "namespace": theirs["metadata"]["namespace"]});
             world.server.put(&at, json!({"metadata": metadata, "data": {"theirs": "kept"}}));
             world.watch();
             create(&world, &key);
             for _ in 0..4 {
                 let asked = world.pass(&key).await;
-                let touched: Vec<&Asked> =
-                    asked.iter().filter(|a| a.line.contains(&format!("{at}?")) && !a.line.starts_with("GET")).collect();
+                let touched: Vec<&Asked> = asked
+                    .iter()
+                    .filter(|a| a.line.contains(&format!("{at}?")) && !a.line.starts_with("GET"))
+                    .collect();
                 assert!(touched.is_empty(), "{touched:?}");
                 everybody_acts(&world).await;
             }
             let reason = condition(&world, &key, "Ready").1;
-            let expected = if at.matches('/').count() == 4 && at.starts_with("/api/v1") { "NamespaceConflict" } else { "Conflict" };
+            let expected = if at.matches('/').count() == 4 && at.starts_with("/api/v1") {
+                "NamespaceConflict"
+            } else {
+                "Conflict"
+            };
             assert_eq!(reason, expected, "{at}: {:#}", world.status(&key));
             assert_eq!(world.undeclared_reads(), 0, "{at}");
         }
@@ -216,7 +225,10 @@ async fn an_unreadable_object_is_told_once_and_the_rest_of_its_status_stays() {
             world.watch();
             let asked = world.pass(&key).await;
             assert_eq!(asked.len(), 1, "{key} way {way}: {asked:?}");
-            assert_eq!(asked[0].line, format!("PATCH {}/status?fieldManager={}", path(&key), key.kind.manager()));
+            assert_eq!(
+                asked[0].line,
+                format!("PATCH {}/status?fieldManager={}", path(&key), key.kind.manager())
+            );
             let now = world.status(&key);
             assert_eq!(condition(&world, &key, "Ready"), ("False".to_owned(), "Invalid".to_owned()), "{key}");
             for (field, value) in before.as_object().unwrap() {
@@ -251,7 +263,9 @@ async fn an_unreadable_object_that_is_being_deleted_is_taken_down_and_let_go() {
                 world.pass(&key).await;
                 // Kubernetes ends a namespace, with what is in it.
                 for (at, object) in world.server.objects() {
-                    if at.starts_with("/api/v1/namespaces/") && !object["metadata"]["deletionTimestamp"].is_null() {
+                    if at.starts_with("/api/v1/namespaces/")
+                        && !object["metadata"]["deletionTimestamp"].is_null()
+                    {
                         for inside in world.server.objects().into_keys().filter(|o| o.starts_with(&at)) {
                             world.server.take(&inside);
                         }

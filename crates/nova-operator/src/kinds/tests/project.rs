@@ -125,7 +125,9 @@ async fn a_project_that_is_gone_lets_go_of_a_namespace_that_is_being_deleted() {
     let world = with_app().await;
     let namespace = child(&NAMESPACE, "", APPS);
     world.server.take(&path(&project()));
-    world.server.edit(&namespace, |n| n["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string()));
+    world
+        .server
+        .edit(&namespace, |n| n["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string()));
     world.watch();
     let lines = world.lines(&project()).await;
     assert!(lines.contains(&format!("DELETE {}", path(&app()))), "{lines:?}");

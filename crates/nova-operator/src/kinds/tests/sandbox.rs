@@ -44,10 +44,8 @@ async fn a_sandbox_that_is_deleted_closes_its_door_and_then_goes_with_its_namesp
     let asked = world.pass(&sandbox()).await;
     let deletes: Vec<_> = asked.iter().filter(|a| a.line.starts_with("DELETE")).collect();
     let lines: Vec<&str> = deletes.iter().map(|a| a.line.as_str()).collect();
-    let (editors, namespace) = (
-        child(&ROLE_BINDING, SANDBOX, "kubenova-sandbox-editor-binding"),
-        child(&NAMESPACE, "", SANDBOX),
-    );
+    let (editors, namespace) =
+        (child(&ROLE_BINDING, SANDBOX, "kubenova-sandbox-editor-binding"), child(&NAMESPACE, "", SANDBOX));
     assert_eq!(lines, [format!("DELETE {editors}"), format!("DELETE {namespace}")]);
     assert!(deletes.iter().all(|d| d.body["preconditions"]["uid"] != Value::Null));
     world.watch();

@@ -64,7 +64,9 @@ pub fn spec(kind: Kind) -> Value {
     match kind {
         Kind::NovaTenant => json!({"plan": "gold", "owners": [{"kind": "User", "name": "alice"}]}),
         Kind::NovaPlan => json!({"quotas": {"cpu": "10", "memory": "10Gi", "pods": 50}}),
-        Kind::NovaApp => json!({"source": {"kind": "containerImage", "containerImage": {"image": "nginx", "tag": "1"}}}),
+        Kind::NovaApp => {
+            json!({"source": {"kind": "containerImage", "containerImage": {"image": "nginx", "tag": "1"}}})
+        }
         Kind::NovaCluster | Kind::NovaProject | Kind::NovaSandbox => json!({}),
     }
 }
@@ -88,7 +90,9 @@ pub fn create(world: &World, key: &Key) {
 /// Kubernetes and Capsule do their part: quotas count, and Capsule takes namespaces in.
 pub fn others_act(world: &World) {
     for (at, mut object) in world.server.objects() {
-        if at.contains(&format!("/{}/", RESOURCE_QUOTA.plural)) && object["status"]["hard"] != object["spec"]["hard"] {
+        if at.contains(&format!("/{}/", RESOURCE_QUOTA.plural))
+            && object["status"]["hard"] != object["spec"]["hard"]
+        {
             object["status"] = json!({"hard": object["spec"]["hard"], "used": {}});
             world.server.put(&at, object);
         }

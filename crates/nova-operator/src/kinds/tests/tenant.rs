@@ -24,7 +24,8 @@ async fn a_new_tenant_is_made_in_order_limits_before_people_and_the_finalizer_be
         [format!("GET {at}"), format!("PATCH {at}?{BY}")]
     };
     let (core, rbac, net) = ("/api/v1", "/apis/rbac.authorization.k8s.io/v1", "/apis/networking.k8s.io/v1");
-    let mut expected = vec![format!("PATCH {me}?{BY}"), format!("PATCH {capsule}?{BY}"), format!("PATCH {home}?{BY}")];
+    let mut expected =
+        vec![format!("PATCH {me}?{BY}"), format!("PATCH {capsule}?{BY}"), format!("PATCH {home}?{BY}")];
     expected.extend(labelled(rbac, "rolebindings", "kubenova-namespace-manager-binding"));
     expected.extend(labelled(core, "resourcequotas", "kubenova-quota"));
     expected.extend(labelled(core, "resourcequotas", "kubenova-objects"));
@@ -133,7 +134,9 @@ async fn a_list_before_a_deletion_is_read_to_its_end_page_by_page() {
     let list = format!("GET /apis/kubenova.io/v1alpha1/namespaces/{HOME}/novaprojects?");
     let page = |next: &str, name: &str| {
         let item = manifest(&key(nova_api::Kind::NovaProject, HOME, name), &json!({}));
-        Reply::Answer(json!({"kind": "List", "apiVersion": "v1", "metadata": {"continue": next}, "items": [item]}))
+        Reply::Answer(
+            json!({"kind": "List", "apiVersion": "v1", "metadata": {"continue": next}, "items": [item]}),
+        )
     };
     world.server.on(&list, 1, page("more", "one"));
     world.server.on(&list, 1, page("", "two"));
