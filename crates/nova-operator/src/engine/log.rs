@@ -31,21 +31,18 @@ impl FailureLog {
         let what = (problem.reason.as_str(), format!("{}: {}", problem.object, problem.message));
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = told.get_mut(key).filter(|told| told.what == what);
-        let times = match known {
-            Some(told) => {
-                told.times += 1;
-                if told.at.elapsed() < told.pause {
-                    return false;
-                }
-                told.at = Instant::now();
-                told.pause = LONGEST_PAUSE.min(told.pause * 2);
-                told.times
+        let times = if let Some(told) = known {
+            told.times += 1;
+            if told.at.elapsed() < told.pause {
+                return false;
             }
-            None => {
-                let first = Told { what, at: Instant::now(), pause: FIRST_PAUSE, times: 1 };
-                told.insert(key.clone(), first);
-                1
-            }
+            told.at = Instant::now();
+            told.pause = LONGEST_PAUSE.min(told.pause * 2);
+            told.times
+        } else {
+            let first = Told { what, at: Instant::now(), pause: FIRST_PAUSE, times: 1 };
+            told.insert(key.clone(), first);
+            1
         };
         drop(told);
         tracing::warn!(

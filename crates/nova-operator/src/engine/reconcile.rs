@@ -148,8 +148,8 @@ async fn absent<K: Controller>(cx: &Cx<'_>) -> End {
 
 /// The first store that cannot be listed and without which nothing true can be said.
 fn unlisted(cx: &Cx<'_>, needs: &BTreeSet<StoreId>) -> Option<Problem> {
-    let blind = needs.iter().filter(|store| !cx.engine.stores.is_listed(store));
-    let (store, (why, lasting)) = blind.filter_map(|s| Some((s, cx.engine.watches.why_blind(s)?))).next()?;
+    let mut blind = needs.iter().filter(|store| !cx.engine.stores.is_listed(store));
+    let (store, (why, lasting)) = blind.find_map(|s| Some((s, cx.engine.watches.why_blind(s)?)))?;
     let resource = store.resource();
     Some(if lasting { cannot_list(&resource, &why) } else { being_listed(&resource) })
 }
@@ -166,16 +166,13 @@ async fn finish<K: Controller>(
     let now = status_time();
     let readable = object.read::<K>().ok();
     let before = readable.as_deref().and_then(|o| o.status().map(|s| s.core().clone()));
-    let (core, status, keep) = match &readable {
-        Some(readable) => {
-            let status = readable.compute_status(observed, outcome, now);
-            (status.core().clone(), serde_json::to_value(&status), false)
-        }
+    let (core, status, keep) = if let Some(readable) = &readable {
+        let status = readable.compute_status(observed, outcome, now);
+        (status.core().clone(), serde_json::to_value(&status), false)
+    } else {
         // What cannot be read keeps what else its status holds.
-        None => {
-            let core = core_of_metadata::<K>(&object, outcome);
-            (core.clone(), serde_json::to_value(&core), true)
-        }
+        let core = core_of_metadata::<K>(&object, outcome);
+        (core.clone(), serde_json::to_value(&core), true)
     };
     let status: Value = status.unwrap_or_default();
     let patch = status_patch(&object, &status, keep);

@@ -66,9 +66,10 @@ static LEAF_INDEXES: &[Index<CachedLeaf>] =
     &[Index { name: LEAF_OF, value: |at, leaf| Some(format!("{}/{}", at.namespace, leaf.of)) }];
 
 /// A place in the index by age.
+#[allow(clippy::unnecessary_wraps, reason = "the signature of an index, whose value an object may not have")]
 #[must_use]
 pub fn age_of(at: &ObjectKey, row: &CachedNova) -> Option<String> {
-    let created = row.meta().created.map_or(0, |t| t.as_second());
+    let created = row.meta().created.map_or(0, jiff::Timestamp::as_second);
     Some(format!("{}/{created:020}", at.namespace))
 }
 

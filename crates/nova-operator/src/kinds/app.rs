@@ -39,6 +39,7 @@ const LAST_RETRY: Duration = Duration::from_mins(10);
 const AT_VELA: usize = 3;
 
 /// `<namespace>/<component>` of an app.
+#[allow(clippy::unnecessary_wraps, reason = "the signature of an index, whose value an object may not have")]
 fn component(at: &ObjectKey, row: &CachedNova) -> Option<String> {
     let component = row.text_at(&["spec", "component"]).unwrap_or_else(|| at.name.clone());
     Some(format!("{}/{component}", at.namespace))

@@ -35,6 +35,7 @@ use crate::engine::store::Index;
 use crate::engine::stores::Stores;
 
 /// The developer group of a tenant, readable or not.
+#[allow(clippy::unnecessary_wraps, reason = "the signature of an index, whose value an object may not have")]
 fn dev_group(at: &ObjectKey, row: &CachedNova) -> Option<String> {
     Some(row.text_at(&["spec", "devGroup"]).unwrap_or_else(|| default_dev_group_of(&at.name)))
 }
