@@ -161,6 +161,7 @@ impl Operator {
 
     /// The engine, and the task that publishes events.
     #[cfg(test)]
+    #[must_use]
     pub fn into_parts(self) -> (Arc<Engine>, BoxFuture<'static, ()>) {
         (self.engine, self.publishing)
     }

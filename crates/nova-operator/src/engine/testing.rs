@@ -4,5 +4,5 @@
 mod server;
 mod world;
 
-pub use server::{Asked, Reply, Server};
+pub use server::{Asked, Reply};
 pub use world::World;

@@ -70,11 +70,6 @@ impl Server {
         self.lock().rules.push(Rule { prefix: prefix.to_owned(), reply, left: times });
     }
 
-    /// Every rule ends.
-    pub fn obey(&self) {
-        self.lock().rules.clear();
-    }
-
     /// What was asked since the last call.
     pub fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.lock().asked)
@@ -166,7 +161,7 @@ impl Server {
                     "GET" => state.read(&path, &query),
                     "POST" => state.create(&path, body),
                     "PATCH" if query.contains("dryRun") => (200, body),
-                    "PATCH" if kind.contains("apply-patch") => state.apply(&path, &query, body),
+                    "PATCH" if kind.contains("apply-patch") => state.apply(&path, &query, &body),
                     "PATCH" => state.merge(&path, &body),
                     "DELETE" => state.delete(&path, &body),
                     other => panic!("{other} is not expected"),
@@ -254,7 +249,7 @@ impl State {
         (201, self.objects[&at].clone())
     }
 
-    fn apply(&mut self, path: &str, query: &str, body: Value) -> (u16, Value) {
+    fn apply(&mut self, path: &str, query: &str, body: &Value) -> (u16, Value) {
         let known = self.objects.get(path).cloned();
         if let Some(object) = &known
             && !holds(object, &body["metadata"])
@@ -269,10 +264,10 @@ impl State {
             query.split('&').find_map(|part| part.strip_prefix("fieldManager=")).unwrap_or_default();
         let version = self.next();
         let mut object = known.unwrap_or_else(|| json!({"metadata": {}}));
-        let entry = json!({"manager": manager, "operation": "Apply", "fieldsV1": fields(&body, "")});
-        merge(&mut object, &body);
-        let managed = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
-        let others = managed.into_iter().filter(|e| e["manager"] != manager || e["operation"] != "Apply");
+        let entry = json!({"manager": manager, "operation": "Apply", "fieldsV1": fields(body, "")});
+        merge(&mut object, body);
+        let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+        let others = entries.into_iter().filter(|e| e["manager"] != manager || e["operation"] != "Apply");
         object["metadata"]["managedFields"] = others.chain([entry]).collect();
         object["metadata"]["resourceVersion"] = Value::Null;
         self.keep(path, object, version);

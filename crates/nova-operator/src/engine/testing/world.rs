@@ -133,7 +133,7 @@ impl World {
                 StoreId::Nova(kind) => {
                     let rows = fresh.map(|o| (at(o), CachedNova::new(fetched(o)))).collect();
                     self.tell(self.engine.stores.nova(kind), &keys, rows, |c| {
-                        self.engine.nova_changed(kind, &c)
+                        self.engine.nova_changed(kind, &c);
                     });
                 }
                 StoreId::Child(kind) => {

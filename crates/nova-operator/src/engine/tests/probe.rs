@@ -115,8 +115,14 @@ impl Controller for Probe {
             "ask-on" => loop {
                 drop(cx.get_live(doing, &at).await);
             },
-            "declared" => Ok(drop(cx.cached(&at))),
-            "undeclared" => Ok(drop(cx.cached(&ChildRef::new(&SERVICE_ACCOUNT, "n", "x")))),
+            "declared" => {
+                drop(cx.cached(&at));
+                Ok(())
+            }
+            "undeclared" => {
+                drop(cx.cached(&ChildRef::new(&SERVICE_ACCOUNT, "n", "x")));
+                Ok(())
+            }
             "change" => Err(Problem::missing(STAGE, "x", words).into()),
             "backoff" => Err(Problem::missing(STAGE, "x", words).backoff().into()),
             "progress" => Err(Problem::progress(STAGE, "x", words).into()),

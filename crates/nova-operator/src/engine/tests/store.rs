@@ -27,6 +27,7 @@ fn by_value(_: &ObjectKey, row: &Row) -> Option<String> {
     (row.value > 0).then(|| row.value.to_string())
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "the signature of an index, whose value an object may not have")]
 fn by_age(at: &ObjectKey, row: &Row) -> Option<String> {
     Some(format!("{}/{:03}", at.namespace, row.value))
 }
@@ -36,7 +37,7 @@ static INDEXES: &[Index<Row>] = &[Index { name: VALUE, value: by_value }, Index 
 const KEYS: u8 = 6;
 
 fn key(n: u8) -> ObjectKey {
-    ObjectKey::new(if n % 2 == 0 { "n" } else { "m" }, &format!("o{}", n / 2))
+    ObjectKey::new(if n.is_multiple_of(2) { "n" } else { "m" }, &format!("o{}", n / 2))
 }
 
 #[derive(Debug, Clone)]
@@ -78,6 +79,9 @@ enum Event {
     Gone(u8, u64),
 }
 
+/// What a list holds, and how many events it has behind it; nothing before the API server has made it.
+type List = Option<(BTreeMap<u8, Row>, usize)>;
+
 /// What the cluster holds and has told, and what the store must not forget.
 struct Model {
     store: Store<Row>,
@@ -86,8 +90,8 @@ struct Model {
     events: Vec<Event>,
     told: usize,
     answers: Vec<(u8, Row)>,
-    /// A list is under way; what it holds and how many events it has behind it, once it is made.
-    list: Option<Option<(BTreeMap<u8, Row>, usize)>>,
+    /// A list is under way.
+    list: Option<List>,
     /// Objects of which an answer to us came since a list was asked for.
     answered: BTreeSet<u8>,
     /// The newest version of each object that the store has held.

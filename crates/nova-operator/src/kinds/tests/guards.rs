@@ -33,10 +33,6 @@ fn writes(asked: &[Asked]) -> Vec<&Asked> {
     asked.iter().filter(|a| !a.line.starts_with("GET") && !a.line.contains("/status?")).collect()
 }
 
-fn is_status(asked: &Asked) -> bool {
-    asked.line.starts_with("PATCH") && asked.line.contains("/status?")
-}
-
 /// Kinds that have children.
 fn with_children() -> impl Iterator<Item = Key> {
     one_of_each().into_iter().filter(|key| !matches!(key.kind, Kind::NovaCluster | Kind::NovaPlan))

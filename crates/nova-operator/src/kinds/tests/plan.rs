@@ -58,7 +58,7 @@ async fn a_tenant_that_cannot_be_read_holds_the_plan_it_names_and_one_of_which_n
         let world = with_tenant().await;
         world.server.edit(&path(&tenant()), make);
         world.server.edit(&path(&plan()), |plan| {
-            plan["metadata"]["deletionTimestamp"] = json!("2026-01-02T00:00:00Z")
+            plan["metadata"]["deletionTimestamp"] = json!("2026-01-02T00:00:00Z");
         });
         world.watch();
         world.pass(&plan()).await;

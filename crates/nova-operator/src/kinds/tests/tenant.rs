@@ -5,7 +5,8 @@ use nova_plan::child::{NAMESPACE, ROLE_BINDING};
 use serde_json::{Value, json};
 
 use super::surroundings::*;
-use crate::engine::testing::Reply;
+use crate::engine::stores::StoreId;
+use crate::engine::testing::{Reply, World};
 
 const BY: &str = "fieldManager=kubenova/tenant";
 
@@ -50,7 +51,7 @@ async fn a_new_tenant_is_made_in_order_limits_before_people_and_the_finalizer_be
     assert_eq!(world.undeclared_reads(), 0);
 }
 
-fn delete(world: &crate::engine::testing::World) {
+fn delete(world: &World) {
     world.server.edit(&path(&tenant()), |tenant| {
         tenant["metadata"]["finalizers"] = json!(["example.com/theirs", "kubenova.io/novatenant"]);
         tenant["metadata"]["deletionTimestamp"] = json!("2026-01-02T00:00:00Z");
@@ -169,4 +170,20 @@ async fn a_finalizer_taken_off_beside_our_status_write_wakes_us() {
     assert!(world.queued().contains_key(&tenant()));
     let asked = world.pass(&tenant()).await;
     assert_eq!(asked[0].body["metadata"]["finalizers"], json!(["kubenova.io/novatenant"]), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_whose_definition_is_gone_holds_up_no_deletion() {
+    let world = with_tenant().await;
+    delete(&world);
+    world.server.take(&World::path(&StoreId::Definitions, "", capsule::CRD));
+    let (home, capsule) = (child(&NAMESPACE, "", HOME), child(&capsule::TENANT, "", "acme"));
+    for at in world.server.objects().into_keys().filter(|at| at.starts_with(&home) || *at == capsule) {
+        world.server.take(&at);
+    }
+    world.watch();
+    let lines = world.lines(&tenant()).await;
+    assert!(lines.iter().all(|line| !line.contains("capsule.clastix.io/v1beta2")), "{lines:?}");
+    assert_eq!(lines.last(), Some(&format!("PATCH {}?{BY}", path(&tenant()))));
+    assert_eq!(world.undeclared_reads(), 0);
 }
