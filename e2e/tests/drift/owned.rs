@@ -139,7 +139,7 @@ fn expand(value: &Value, at: Place, found: &mut Vec<Place>) {
 
 /// Values that a scalar could be changed to, the likeliest to be taken first.
 fn others(value: &Value) -> Vec<Value> {
-    const PAIRS: [(&str, &str); 10] = [
+    const PAIRS: [(&str, &str); 12] = [
         ("true", "false"),
         ("false", "true"),
         ("restricted", "privileged"),
@@ -150,6 +150,8 @@ fn others(value: &Value) -> Vec<Value> {
         ("UDP", "TCP"),
         ("TCP", "UDP"),
         ("Group", "User"),
+        ("User", "Group"),
+        ("Container", "Pod"),
     ];
     match value {
         Value::Bool(value) => vec![json!(!value)],
