@@ -101,11 +101,15 @@ pub fn picture(object: &DynamicObject) -> Value {
         value["metadata"][moving].take();
     }
     value["metadata"]["managedFields"] = managers.into();
-    // After the hash of what is rolled out it counts the rollouts, and a repair is one more.
+    // After the hash of what is rolled out it counts the rollouts, and a repair may be one more; the hash of all that is
+    // applied moves with the count.
     if let Some(Value::String(version)) =
         value.pointer_mut("/metadata/annotations/app.oam.dev~1publishVersion")
     {
         version.truncate(version.rfind('-').unwrap_or(version.len()));
+        if let Some(hash) = value.pointer_mut("/metadata/annotations/kubenova.io~1applied-hash") {
+            *hash = "a hash".into();
+        }
     }
     value
 }
