@@ -89,18 +89,16 @@ pub async fn targets(world: &World, tenant: &str) -> Result<Vec<Target>> {
     Ok(found)
 }
 
-/// How a child looks: all of it but what each write moves and what others report in its status. Of the managers of
-/// fields it shows the operator's, so that a repair also has to own again what it owned before.
+/// How a child looks: all of it but what each write moves, what others report in its status, and who owns which field:
+/// a default that is taken out and comes back by itself changes its owner and nothing else.
 pub fn picture(object: &DynamicObject) -> Value {
     let mut value = whole(object);
-    let managers = ours(object);
     if let Some(map) = value.as_object_mut() {
         map.remove("status");
     }
-    for moving in ["resourceVersion", "generation"] {
+    for moving in ["resourceVersion", "generation", "managedFields"] {
         value["metadata"][moving].take();
     }
-    value["metadata"]["managedFields"] = managers.into();
     // After the hash of what is rolled out it counts the rollouts, and a repair may be one more; the hash of all that is
     // applied moves with the count.
     if let Some(Value::String(version)) =
