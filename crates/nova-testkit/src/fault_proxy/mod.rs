@@ -3,8 +3,8 @@
 //! It stands below the client, where every request passes whatever library made it. Upstream it speaks as the
 //! identity it was started for, so the client needs no credentials. Watches are streamed through.
 //!
-//! What goes wrong is said by rules, at any time: [`FaultProxy::inject`] takes a [`Rule`], which says which requests are
-//! meant, and a [`Fault`], which says what becomes of them. The first rule in the order of their coming decides. The
+//! What goes wrong is said by rules, at any time: [`FaultProxy::inject`] takes a [`Rule`], which says which requests
+//! are meant, and a [`Fault`], which says what becomes of them. The first rule in the order of their coming decides. The
 //! [`Injected`] that comes back counts the requests and ends the rule.
 //!
 //! ```no_run
