@@ -63,6 +63,12 @@ impl Change<'_, CachedObject> {
         }
     }
 
+    /// What decisions know of it has changed: that it is there, its UID, whose it is, that it is being deleted.
+    #[must_use]
+    pub fn facts(&self) -> bool {
+        self.old.map(CachedObject::facts) != self.new.map(CachedObject::facts)
+    }
+
     /// Its status says something else.
     #[must_use]
     pub fn status(&self) -> bool {

@@ -10,12 +10,12 @@ use nova_plan::adapters::workload::Health;
 use nova_plan::app::{self, Leaf, Observed, Published, References, ValidApp, Watched, application_ref};
 use nova_plan::child::{ChildRef, NAMESPACE, ROLE_BINDING, SERVICE_ACCOUNT};
 use nova_plan::kind::index;
-use nova_plan::names::{DEPLOYER, annotation, binding_name, role};
+use nova_plan::names::{DEPLOYER, Managed, annotation, binding_name, parse_namespace, role};
 use nova_plan::{Lookup, Problem, tenancy};
 
 use super::wakes::{
-    BY_UNREADY, all_in, apps_on_cluster, apps_on_definition, apps_on_plan, apps_on_project, apps_on_tenant,
-    unready_in,
+    BY_UNREADY, all_in, apps_of_tenant, apps_on_cluster, apps_on_definition, apps_on_plan, apps_on_project,
+    apps_on_tenant, unready_in,
 };
 use super::workspace;
 use crate::engine::cached_object::{CachedLeaf, CachedNova, CachedObject, Known};
@@ -55,9 +55,15 @@ fn on_app(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<Wake> {
 }
 
 fn on_namespace(change: &Change<'_, CachedObject>, stores: &Stores) -> Vec<Wake> {
-    let owner = |row: Option<&CachedObject>| row.and_then(|row| row.owner_uid().map(str::to_owned));
-    let concerns = change.created_or_deleted() || owner(change.old) != owner(change.new);
-    if concerns { wake(all_in(KIND, &change.at.name, stores), When::Background) } else { Vec::new() }
+    if !change.facts() {
+        return Vec::new();
+    }
+    match parse_namespace(&change.at.name) {
+        // Whether the tenant is there hangs on its home namespace too.
+        Some((tenant, Managed::Home)) => wake(apps_of_tenant(tenant, stores), When::Background),
+        Some((_, Managed::App(_))) => wake(all_in(KIND, &change.at.name, stores), When::Background),
+        _ => Vec::new(),
+    }
 }
 
 /// What Vela delivers with came or went.

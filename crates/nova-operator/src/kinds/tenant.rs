@@ -52,7 +52,7 @@ fn on_tenant(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<Wake> {
 
 /// A namespace of the tenant came or went: it takes part in the division of the plan.
 fn on_namespace(change: &Change<'_, CachedObject>, _: &Stores) -> Vec<Wake> {
-    let concerns = change.created_or_deleted() && parse_namespace(&change.at.name).is_some();
+    let concerns = change.facts() && parse_namespace(&change.at.name).is_some();
     if concerns { wake(tenant_of(&change.at.name), When::Now) } else { Vec::new() }
 }
 

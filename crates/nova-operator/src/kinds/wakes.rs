@@ -137,7 +137,8 @@ macro_rules! workspaces_on {
 workspaces_on!(projects_on_cluster, projects_on_plan, projects_on_tenant, Kind::NovaProject);
 workspaces_on!(sandboxes_on_cluster, sandboxes_on_plan, sandboxes_on_tenant, Kind::NovaSandbox);
 
-fn apps_of_tenant(name: &str, stores: &Stores) -> Vec<Key> {
+/// Apps of a tenant.
+pub fn apps_of_tenant(name: &str, stores: &Stores) -> Vec<Key> {
     let projects = stores.nova(Kind::NovaProject).list(&home_of(name));
     let namespaces = projects.into_iter().map(|(at, _)| app_namespace_of(name, &at.name));
     namespaces.flat_map(|namespace| all_in(Kind::NovaApp, &namespace, stores)).collect()
@@ -200,7 +201,7 @@ pub fn waits_for_application(key: Option<Key>, stores: &Stores) -> Vec<Wake> {
 /// Workspaces of a kind that wait for Capsule's word: of its list of namespaces those at once that are not Ready. The
 /// others may have got bad news; while namespaces come and go that is rare, and can wait a moment.
 pub fn workspaces_on_capsule(change: &Change<'_, CachedObject>, kind: Kind, stores: &Stores) -> Vec<Wake> {
-    if !change.status() {
+    if !change.status() && !change.facts() {
         return Vec::new();
     }
     let home = home_of(&change.at.name);
@@ -209,9 +210,9 @@ pub fn workspaces_on_capsule(change: &Change<'_, CachedObject>, kind: Kind, stor
     wakes
 }
 
-/// A workspace whose namespace came or went; and all of a home namespace that came or went.
+/// A workspace whose namespace came, went or changed hands; and all of a home namespace that did.
 pub fn workspaces_on_namespace(change: &Change<'_, CachedObject>, kind: Kind, stores: &Stores) -> Vec<Wake> {
-    if !change.created_or_deleted() {
+    if !change.facts() {
         return Vec::new();
     }
     match parse_namespace(&change.at.name) {
