@@ -46,7 +46,9 @@ pub fn metrics() -> String {
         "{MADE}\n# Metrics\n\nServed at `/metrics` in the Prometheus text format. No label holds the name of an object.\n\n\
          | metric | type | is |\n|---|---|---|\n"
     );
-    let text = Metrics::default().text();
+    let metrics = Metrics::default();
+    metrics.sample();
+    let text = metrics.text();
     let lines: Vec<&str> = text.lines().collect();
     let value = |prefix: &str, name: &str| {
         let found =

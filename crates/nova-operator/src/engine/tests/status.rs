@@ -9,7 +9,7 @@ use crate::engine::queue::{Due, Lane};
 use crate::engine::testing::Reply;
 
 #[tokio::test(start_paused = true)]
-async fn a_status_is_one_merge_patch_of_what_differs_bound_to_uid_and_version() {
+async fn a_status_is_one_merge_patch_of_what_differs_bound_to_the_version() {
     let mut world = world("change it is not there");
     let version = |world: &crate::engine::testing::World| {
         world.server.get(&path()).unwrap()["metadata"]["resourceVersion"].clone()
@@ -18,8 +18,7 @@ async fn a_status_is_one_merge_patch_of_what_differs_bound_to_uid_and_version() 
     let asked = world.pass(&key()).await;
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].line, format!("PATCH {}/status?fieldManager=kubenova/plan", path()));
-    let uid = world.server.get(&path()).unwrap()["metadata"]["uid"].clone();
-    assert_eq!(asked[0].body["metadata"], json!({"uid": uid, "resourceVersion": before}));
+    assert_eq!(asked[0].body["metadata"], json!({"resourceVersion": before}));
     assert_eq!(asked[0].body["status"]["lastError"]["code"], "KN-404");
     assert_eq!(world.pass(&key()).await.len(), 0, "nothing differs");
     let events = world.publish().await;
@@ -36,7 +35,7 @@ async fn a_status_is_one_merge_patch_of_what_differs_bound_to_uid_and_version() 
     let asked = world.pass(&key()).await;
     assert_eq!(asked.len(), 1);
     let mut body = asked[0].body.clone();
-    assert_eq!(body["metadata"], json!({"uid": uid, "resourceVersion": before}));
+    assert_eq!(body["metadata"], json!({"resourceVersion": before}));
     let conditions = body["status"]["conditions"].take();
     assert_eq!(
         body["status"],
