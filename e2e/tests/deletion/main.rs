@@ -109,7 +109,9 @@ async fn keep_finalizers(world: &World, name: &str, namespaces: &[String]) -> Re
             "matchConstraints": {
                 "namespaceSelector": {"matchExpressions": [
                     {"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces}]},
-                "resourceRules": [{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": ["*"]}],
+                "resourceRules": [{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": ["*"],
+                    // A selector of namespaces does not keep what is in none of them out.
+                    "scope": "Namespaced"}],
             },
             "validations": [{
                 "expression": "!request.userInfo.username.startsWith('system:serviceaccount:capsule-system:') \
