@@ -77,6 +77,15 @@ pub fn silent_backend(refusal: &Refusal) -> Option<&'static Backend> {
     backend_of_webhook(silent_webhook(refusal)?)
 }
 
+/// The webhook that refused a request.
+#[must_use]
+pub fn refused_by(refusal: &Refusal) -> Option<&str> {
+    match admission(refusal)? {
+        Admission::Webhook(name) => Some(name),
+        Admission::Policy(_) => None,
+    }
+}
+
 /// Who refused a request by admission.
 enum Admission<'a> {
     Policy(&'a str),

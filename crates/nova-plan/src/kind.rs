@@ -41,6 +41,9 @@ pub trait Lookup {
     /// A Nova object; none where it is absent or cannot be read.
     fn nova<K: NovaKind>(&self, namespace: &str, name: &str) -> Option<Arc<K>>;
 
+    /// A Nova object is there and cannot be read.
+    fn unreadable<K: NovaKind>(&self, namespace: &str, name: &str) -> bool;
+
     /// A child.
     fn child(&self, at: &ChildRef) -> Option<ChildFacts>;
 

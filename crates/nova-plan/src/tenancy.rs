@@ -34,7 +34,20 @@ pub fn title_of(kind: &str, namespace: Option<&str>, name: &str) -> String {
 /// Checks a tenant.
 pub fn valid(tenant: &NovaTenant, see: &impl Lookup) -> Result<ValidTenant, Problem> {
     let cluster = see.nova::<NovaCluster>("", LOCAL_CLUSTER);
-    let plan = plan_in_force(tenant, cluster.as_deref()).and_then(|(name, _)| see.nova::<NovaPlan>("", name));
+    let named = plan_in_force(tenant, cluster.as_deref());
+    // What cannot be read is never no plan.
+    let unreadable = if see.unreadable::<NovaCluster>("", LOCAL_CLUSTER) && tenant.spec.plan.is_none() {
+        Some(format!("NovaCluster {LOCAL_CLUSTER}"))
+    } else {
+        named
+            .filter(|(name, _)| see.unreadable::<NovaPlan>("", name))
+            .map(|(name, _)| format!("NovaPlan {name}"))
+    };
+    if let Some(object) = unreadable {
+        let fix = format!("see its status, and correct {object}; this goes on by itself then");
+        return Err(Problem::missing(STAGE, object, "it cannot be read; nothing was changed").fix(fix));
+    }
+    let plan = named.and_then(|(name, _)| see.nova::<NovaPlan>("", name));
     let name = tenant.metadata.name.as_deref().unwrap_or_default();
     let holder =
         see.oldest::<NovaTenant>(index::DEV_GROUP, &dev_group_of(tenant)).filter(|holder| holder != name);

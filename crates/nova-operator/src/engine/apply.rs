@@ -88,7 +88,8 @@ impl Cx<'_> {
         live: &Live,
     ) -> Result<CachedObject, Interrupt> {
         if live.deleting() {
-            return Err(leaving(stage, &child.at, live).into());
+            // It is not watched: its end wakes nobody.
+            return Err(leaving(stage, &child.at, live).backoff().into());
         }
         match ownership(live, &child.owner_uid) {
             Ownership::Ours => self.put_right(stage, child, desired, live).await,

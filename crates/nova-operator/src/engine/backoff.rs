@@ -17,33 +17,47 @@ const LONGEST: Duration = Duration::from_secs(12);
 /// What went wrong in a row, by object.
 #[derive(Debug, Default)]
 pub struct Backoff {
-    tries: Mutex<HashMap<Key, u32>>,
+    tries: Mutex<HashMap<Key, Tries>>,
     jitter: RandomState,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Tries {
+    /// Failures and races in a row.
+    all: u32,
+    /// Races in a row, without a failure between them.
+    races: u32,
 }
 
 impl Backoff {
     /// Counts a failure and tells how long to wait, between 80 % and 120 % of the nominal delay.
     pub fn failed(&self, key: &Key) -> Duration {
-        self.delay(key, FIRST)
+        self.delay(key, FIRST, |races| *races = 0)
     }
 
     /// The same for a race: the first ones are tried again sooner, and all count.
     pub fn raced(&self, key: &Key) -> Duration {
-        self.delay(key, FIRST_RACE)
+        self.delay(key, FIRST_RACE, |races| *races += 1)
     }
 
-    fn delay(&self, key: &Key, first: Duration) -> Duration {
+    fn delay(&self, key: &Key, first: Duration, count_race: impl Fn(&mut u32)) -> Duration {
         let mut tries = self.lock();
-        let count = tries.entry(key.clone()).or_default();
-        *count += 1;
-        let nominal = LONGEST.min(first * 2_u32.pow(count.saturating_sub(1).min(10)));
-        let percent = 80 + self.jitter.hash_one((key, *count)) % 41;
+        let tries = tries.entry(key.clone()).or_default();
+        tries.all += 1;
+        count_race(&mut tries.races);
+        let nominal = LONGEST.min(first * 2_u32.pow(tries.all.saturating_sub(1).min(10)));
+        let percent = 80 + self.jitter.hash_one((key, tries.all)) % 41;
         nominal * u32::try_from(percent).unwrap_or(100) / 100
     }
 
     /// Failures and races in a row so far.
     pub fn failures(&self, key: &Key) -> u32 {
-        self.lock().get(key).copied().unwrap_or(0)
+        self.lock().get(key).map_or(0, |tries| tries.all)
+    }
+
+    /// Races in a row so far, with no failure between them.
+    pub fn races(&self, key: &Key) -> u32 {
+        self.lock().get(key).map_or(0, |tries| tries.races)
     }
 
     /// Forgets all of an object's.
@@ -51,7 +65,7 @@ impl Backoff {
         self.lock().remove(key);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, u32>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Tries>> {
         self.tries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

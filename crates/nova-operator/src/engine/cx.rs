@@ -9,9 +9,10 @@ use kube::Client;
 use kube::api::{Api, ApiResource};
 use kube::core::GroupVersionKind;
 use nova_api::{Kind, NovaKind};
-use nova_plan::adapters::Backend;
+use nova_plan::adapters::{BACKENDS, Backend};
 use nova_plan::answers::{self, Answer, RequestContext, silent_backend, silent_webhook};
 use nova_plan::child::{ChildKind, ChildRef, Live};
+use nova_plan::cluster::{being_listed, cannot_list};
 use nova_plan::{ChildFacts, Lookup, Problem};
 
 use super::backoff::Backoff;
@@ -115,6 +116,11 @@ impl Engine {
         self.stopwatch.clear(key);
         self.failures.forget(key);
         self.give_back_slot(key);
+        for backend in BACKENDS {
+            if self.health.waits_no_longer(backend, key) {
+                self.wake(self.routes.of_health(backend, &BTreeSet::new()), false);
+            }
+        }
     }
 
     /// Gives the place of an object at a backend back, and wakes who is next.
@@ -175,6 +181,21 @@ impl<'a> Cx<'a> {
         }
         self.note(StoreId::Definitions);
         self.engine.stores.defined(&kind.crd_name())
+    }
+
+    /// The problem of who looks into a store that does not hold what the cluster has; none where it does, or where its
+    /// kind is not defined.
+    #[must_use]
+    pub fn blind(&self, store: &StoreId) -> Option<Problem> {
+        let stores = &self.engine.stores;
+        if stores.is_listed(store) || store.crd().is_some_and(|crd| !stores.defined(&crd)) {
+            return None;
+        }
+        let resource = store.resource();
+        Some(match self.engine.watches.why_blind(store) {
+            Some((why, true)) => cannot_list(&resource, &why),
+            _ => being_listed(&resource),
+        })
     }
 
     /// Every store that was looked at.
@@ -371,6 +392,10 @@ impl<'a> Cx<'a> {
 impl Lookup for Cx<'_> {
     fn nova<K: NovaKind>(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
         self.get(K::ID, namespace, name)?.read().ok()
+    }
+
+    fn unreadable<K: NovaKind>(&self, namespace: &str, name: &str) -> bool {
+        self.get(K::ID, namespace, name).is_some_and(|row| row.read::<K>().is_err())
     }
 
     fn child(&self, at: &ChildRef) -> Option<ChildFacts> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use nova_api::conditions::clip;
 use nova_plan::adapters::Backend;
-use nova_plan::answers::silent_backend;
+use nova_plan::answers::{refused_by, silent_webhook};
 use tokio::time::Instant;
 
 use super::key::Key;
@@ -20,36 +20,31 @@ const PROBE: Duration = Duration::from_secs(5);
 const SECOND_PROBE: Duration = Duration::from_secs(1);
 /// Good answers in a row that end an outage.
 const GOOD: u32 = 2;
-/// Webhooks of a backend that are probed at once.
-const PROBES: usize = 8;
+/// Webhooks of a backend that are looked after at once.
+const WEBHOOKS: usize = 8;
 
 /// Repeats a write that failed, as a dry run.
 pub type DryRun = Arc<dyn Fn() -> BoxFuture<'static, Result<(), kube::Error>> + Send + Sync>;
 
-/// A write that failed for want of a backend's webhook.
-struct Probe {
-    dry_run: DryRun,
-    good: u32,
-    due: Instant,
-}
-
-/// A backend does not answer.
-#[derive(Default)]
+/// A webhook of a backend that does not answer, and who waits for it.
 struct Outage {
     words: String,
     waiting: BTreeSet<Key>,
     groups: BTreeSet<String>,
-    /// By the name of the webhook.
-    probes: BTreeMap<String, Probe>,
+    /// The write that failed; none where it can show nothing any more, until the next one fails.
+    dry_run: Option<DryRun>,
+    good: u32,
+    due: Instant,
 }
 
 #[derive(Default)]
 struct State {
-    outage: Option<Outage>,
+    /// By the name of the webhook.
+    outages: BTreeMap<String, Outage>,
     /// When it last acted on any of its objects; none as long as this process has not seen it act.
     acted: Option<Instant>,
-    /// It has not acted for too long on what waits for it.
-    silent: bool,
+    /// Objects that wait for it and on which it has not acted for too long.
+    unacted: BTreeSet<Key>,
 }
 
 /// How every backend is, as far as our own requests and its objects have shown.
@@ -87,26 +82,25 @@ impl Health {
     ) -> Option<HealthChange> {
         let mut states = self.lock();
         let state = states.entry(backend.id).or_default();
-        if state.outage.is_none() && dry_run.is_none() {
-            // Nothing could show its end: who failed is told, and tries again by itself.
+        // Without a dry run nothing could show its end: who failed is told, and tries again by itself.
+        if !state.outages.contains_key(webhook) && (dry_run.is_none() || state.outages.len() >= WEBHOOKS) {
             return None;
         }
-        let outage = state.outage.get_or_insert_with(|| {
-            tracing::warn!(adapter = backend.id, words, "the backend does not answer");
-            // The first words stay: others for each webhook and try would make every status change all the time.
-            Outage { words: clip(words, 500), ..Outage::default() }
-        });
-        outage.waiting.insert(key.clone());
-        if let Some(dry_run) = dry_run
-            && (outage.probes.len() < PROBES || outage.probes.contains_key(webhook))
-        {
-            let due = Instant::now() + PROBE;
-            outage.probes.entry(webhook.to_owned()).and_modify(|probe| probe.good = 0).or_insert(Probe {
-                dry_run,
+        let outage = state.outages.entry(webhook.to_owned()).or_insert_with(|| {
+            tracing::warn!(adapter = backend.id, webhook, words, "the backend does not answer");
+            Outage {
+                // The first words stay: others for each try would make every status change all the time.
+                words: clip(words, 500),
+                waiting: BTreeSet::new(),
+                groups: BTreeSet::new(),
+                dry_run: None,
                 good: 0,
-                due,
-            });
-        }
+                due: Instant::now() + PROBE,
+            }
+        });
+        outage.good = 0;
+        outage.dry_run = outage.dry_run.take().or(dry_run);
+        outage.waiting.insert(key.clone());
         let news = outage.groups.insert(key.group().to_owned());
         news.then(|| HealthChange { groups: [key.group().to_owned()].into(), released: BTreeSet::new() })
     }
@@ -114,17 +108,19 @@ impl Health {
     /// Why the backend does not answer to what a group needs.
     pub fn outage_of(&self, backend: &Backend, group: &str) -> Option<String> {
         let states = self.lock();
-        let outage = states.get(backend.id)?.outage.as_ref()?;
-        outage.groups.contains(group).then(|| outage.words.clone())
+        let mut outages = states.get(backend.id)?.outages.values();
+        outages.find(|outage| outage.groups.contains(group)).map(|outage| outage.words.clone())
     }
 
     /// Why the backend does not answer, to whomever.
     pub fn outage(&self, backend: &Backend) -> Option<String> {
         let states = self.lock();
         let state = states.get(backend.id)?;
-        let silent =
-            || state.silent.then(|| "objects wait for it and it does not act: it is busy or away".to_owned());
-        state.outage.as_ref().map(|outage| outage.words.clone()).or_else(silent)
+        let silent = || {
+            let silent = !state.unacted.is_empty();
+            silent.then(|| "objects wait for it and it does not act: it is busy or away".to_owned())
+        };
+        state.outages.values().next().map(|outage| outage.words.clone()).or_else(silent)
     }
 
     /// Dry runs that are due now. Each has to be answered with [`Self::probed`].
@@ -133,31 +129,36 @@ impl Health {
         let mut states = self.lock();
         let mut due = Vec::new();
         for (backend, state) in states.iter_mut() {
-            for (webhook, probe) in state.outage.iter_mut().flat_map(|outage| &mut outage.probes) {
-                if probe.due <= now {
-                    probe.due = now + PROBE;
-                    due.push((*backend, webhook.clone(), probe.dry_run.clone()));
+            for (webhook, outage) in &mut state.outages {
+                if outage.due <= now
+                    && let Some(dry_run) = &outage.dry_run
+                {
+                    outage.due = now + PROBE;
+                    due.push((*backend, webhook.clone(), dry_run.clone()));
                 }
             }
         }
         due
     }
 
-    /// What a dry run has shown. Returns what can go on, once everything that failed has passed.
-    pub fn probed(&self, backend: &'static str, webhook: &str, answers: bool) -> Option<HealthChange> {
+    /// What a dry run has shown. Returns what can go on, once it has passed.
+    pub fn probed(&self, backend: &'static str, webhook: &str, shown: Shown) -> Option<HealthChange> {
         let mut states = self.lock();
         let state = states.get_mut(backend)?;
-        let outage = state.outage.as_mut()?;
-        let probe = outage.probes.get_mut(webhook)?;
-        probe.good = if answers { probe.good + 1 } else { 0 };
-        if answers && probe.good < GOOD {
-            probe.due = Instant::now() + SECOND_PROBE;
+        let outage = state.outages.get_mut(webhook)?;
+        match shown {
+            Shown::Silent => outage.good = 0,
+            Shown::Nothing => outage.dry_run = None,
+            Shown::Answers => outage.good += 1,
         }
-        if outage.probes.values().any(|probe| probe.good < GOOD) {
+        if outage.good < GOOD {
+            if shown == Shown::Answers {
+                outage.due = Instant::now() + SECOND_PROBE;
+            }
             return None;
         }
-        tracing::info!(adapter = backend, "the backend answers again");
-        let Outage { waiting, groups, .. } = state.outage.take()?;
+        tracing::info!(adapter = backend, webhook, "the backend answers again");
+        let Outage { waiting, groups, .. } = state.outages.remove(webhook)?;
         Some(HealthChange { groups, released: waiting })
     }
 
@@ -166,7 +167,7 @@ impl Health {
         let mut states = self.lock();
         let state = states.entry(backend.id).or_default();
         state.acted = Some(Instant::now());
-        let was_silent = std::mem::take(&mut state.silent);
+        let was_silent = !std::mem::take(&mut state.unacted).is_empty();
         if was_silent {
             tracing::info!(adapter = backend.id, "the backend acts again");
         }
@@ -191,23 +192,52 @@ impl Health {
         })
     }
 
-    /// The backend has been silent for too long. True where that is news.
-    pub fn mark_silent(&self, backend: &'static Backend) -> bool {
+    /// The backend has been silent for too long about an object. True where that is news.
+    pub fn mark_silent(&self, backend: &'static Backend, key: &Key) -> bool {
         let mut states = self.lock();
-        let news = !std::mem::replace(&mut states.entry(backend.id).or_default().silent, true);
+        let unacted = &mut states.entry(backend.id).or_default().unacted;
+        let news = unacted.is_empty();
+        unacted.insert(key.clone());
         if news {
             tracing::warn!(adapter = backend.id, "the backend does not act on what waits for it");
         }
         news
     }
+
+    /// An object waits for the backend no longer. True where it was the last one.
+    pub fn waits_no_longer(&self, backend: &'static Backend, key: &Key) -> bool {
+        let mut states = self.lock();
+        let Some(state) = states.get_mut(backend.id) else { return false };
+        state.unacted.remove(key) && state.unacted.is_empty()
+    }
 }
 
-/// Runs a dry run; true when the webhook answered, whatever it said.
-pub async fn answers(dry_run: &DryRun) -> bool {
+/// What a dry run has shown of a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// It answers, whatever it says.
+    Answers,
+    /// It does not.
+    Silent,
+    /// Nothing: the request did not come so far.
+    Nothing,
+}
+
+/// Runs a dry run.
+pub async fn show(dry_run: &DryRun, webhook: &str) -> Shown {
     match tokio::time::timeout(CALL_TIMEOUT, dry_run()).await {
-        Ok(Ok(())) => true,
-        Ok(Err(kube::Error::Api(status))) => silent_backend(&refusal(&status)).is_none(),
-        Ok(Err(_)) | Err(_) => false,
+        Ok(Ok(())) => Shown::Answers,
+        Ok(Err(kube::Error::Api(status))) => {
+            let refusal = refusal(&status);
+            match silent_webhook(&refusal) {
+                Some(silent) if silent == webhook => Shown::Silent,
+                // Its own word, or that of one that is asked after it.
+                Some(_) => Shown::Answers,
+                None if refused_by(&refusal).is_some_and(|by| by == webhook) => Shown::Answers,
+                None => Shown::Nothing,
+            }
+        }
+        Ok(Err(_)) | Err(_) => Shown::Silent,
     }
 }
 
@@ -240,13 +270,20 @@ mod tests {
         tokio::time::advance(PROBE).await;
         assert_eq!(health.due().len(), 2);
         assert!(health.due().is_empty(), "asked already");
-        for webhook in ["one", "one", "two"] {
-            assert_eq!(health.probed(backend.id, webhook, true), None);
-        }
-        assert_eq!(health.probed(backend.id, "two", false), None, "it is not back yet");
-        health.probed(backend.id, "two", true);
-        let change = health.probed(backend.id, "two", true).unwrap();
-        assert_eq!(change.released, [key("a"), key("b")].into());
+        assert_eq!(health.probed(backend.id, "two", Shown::Answers), None, "once is luck");
+        assert_eq!(health.probed(backend.id, "two", Shown::Silent), None);
+        assert_eq!(health.probed(backend.id, "one", Shown::Answers), None);
+        let change = health.probed(backend.id, "one", Shown::Answers).unwrap();
+        assert_eq!(change.released, [key("a")].into(), "what waits for another webhook goes on waiting");
+        assert_eq!(health.outage_of(backend, "a"), None);
+        assert!(health.outage_of(backend, "b").is_some());
+        assert_eq!(health.probed(backend.id, "two", Shown::Nothing), None);
+        tokio::time::advance(PROBE).await;
+        assert!(health.due().is_empty(), "that dry run shows nothing; the next failure brings another");
+        failed("b", "two");
+        assert_eq!(health.due().len(), 1);
+        health.probed(backend.id, "two", Shown::Answers);
+        health.probed(backend.id, "two", Shown::Answers).unwrap();
         assert_eq!(health.outage(backend), None);
     }
 
@@ -259,7 +296,7 @@ mod tests {
             tokio::time::advance(Duration::from_secs(1)).await;
             for (backend, webhook, _) in health.due() {
                 asked += 1;
-                health.probed(backend, &webhook, false);
+                health.probed(backend, &webhook, Shown::Silent);
             }
         }
         assert_eq!(asked, 12);
@@ -274,7 +311,8 @@ mod tests {
         assert_eq!(health.time_until_silent(backend, since, false), Some(silence));
         assert_eq!(health.time_until_silent(backend, since, true), Some(Duration::ZERO));
         tokio::time::advance(silence).await;
-        assert!(health.mark_silent(backend) && !health.mark_silent(backend));
+        assert!(health.mark_silent(backend, &key("a")) && !health.mark_silent(backend, &key("b")));
+        assert!(!health.waits_no_longer(backend, &key("a")), "b still waits");
         assert!(health.acted(backend) && !health.acted(backend));
         assert_eq!(health.time_until_silent(backend, since, true), Some(silence));
     }

@@ -10,7 +10,6 @@ use kube::api::Api;
 use nova_api::conditions::{BlockerClass, Code, ConditionType, Phase, Reason};
 use nova_api::{CoreStatus, NovaStatus};
 use nova_plan::answers::RequestContext;
-use nova_plan::cluster::{being_listed, cannot_list};
 use nova_plan::deletion::{DELETING, held_by_others, kept_for_definition};
 use nova_plan::verdict::core_of;
 use nova_plan::{Outcome, Plan, Problem, Retry};
@@ -30,6 +29,8 @@ use super::throttle::News;
 
 /// Looks again at a deletion: it is decided from live reads, and not all that these find is watched.
 const WHILE_DELETING: Duration = Duration::from_secs(5);
+/// An object that was Ready and is not: what it waits for may have come while its status was being written.
+const LOOK_ONCE_MORE: Duration = Duration::from_secs(1);
 /// Longest pass over one object.
 const LONGEST: Duration = Duration::from_mins(1);
 /// So many races in a row are bad luck; more are a fault, and are told.
@@ -95,11 +96,19 @@ async fn reconcile<K: Controller>(cx: &Cx<'_>, needs: &BTreeSet<StoreId>) -> End
     let Some(object) = cx.get(K::ID, &key.namespace, &key.name) else { return absent::<K>(cx).await };
     let deleting = object.meta().deleting.is_some();
     let ours = |f: &&String| Some(f.as_str()) == K::finalizer();
+    if deleting {
+        // Whoever is on its way out needs no place any more.
+        engine.give_back_slot(key);
+    }
     if deleting && !object.meta().finalizers.iter().any(|f| ours(&f)) {
         engine.backoff.reset(key);
         let others: Vec<&str> = object.meta().finalizers.iter().map(String::as_str).collect();
         if !others.is_empty() {
-            write_problem_status::<K>(cx, held_by_others(&title(K::ID, object.meta()), &others)).await;
+            let problem = held_by_others(&title(K::ID, object.meta()), &others);
+            return match write_problem_status::<K>(cx, problem).await {
+                Ok(()) => End::again("gone", engine.resync),
+                Err(_) => End::again("retry", engine.backoff.failed(key)),
+            };
         }
         return End::last("gone");
     }
@@ -109,7 +118,9 @@ async fn reconcile<K: Controller>(cx: &Cx<'_>, needs: &BTreeSet<StoreId>) -> End
         (_, true) => match take_down::<K>(cx, &object, &known, &mut observed).await {
             Ok(()) => {
                 engine.backoff.reset(key);
-                return End::last("deleted");
+                // Others may hold it still, which is told next.
+                let held = object.meta().finalizers.iter().any(|f| !ours(&f));
+                return if held { End::again("deleted", Duration::ZERO) } else { End::last("deleted") };
             }
             Err(interrupt) => Err(interrupt),
         },
@@ -123,7 +134,7 @@ async fn reconcile<K: Controller>(cx: &Cx<'_>, needs: &BTreeSet<StoreId>) -> End
         Ok(()) => Outcome::Ready,
         Err(Interrupt::Problem(problem)) => Outcome::NotReady(vec![*problem]),
         Err(Interrupt::Problems(problems)) => Outcome::NotReady(problems),
-        Err(Interrupt::Requeue) if engine.backoff.failures(key) < RACES => {
+        Err(Interrupt::Requeue) if engine.backoff.races(key) < RACES => {
             return End::again("requeued", engine.backoff.raced(key));
         }
         Err(Interrupt::Requeue) => lasting_race(title(K::ID, object.meta())).into(),
@@ -146,12 +157,9 @@ async fn absent<K: Controller>(cx: &Cx<'_>) -> End {
     }
 }
 
-/// The first store that cannot be listed and without which nothing true can be said.
+/// The first store that cannot be listed and without which nothing true can be decided.
 fn unlisted(cx: &Cx<'_>, needs: &BTreeSet<StoreId>) -> Option<Problem> {
-    let mut blind = needs.iter().filter(|store| !cx.engine.stores.is_listed(store));
-    let (store, (why, lasting)) = blind.find_map(|s| Some((s, cx.engine.watches.why_blind(s)?)))?;
-    let resource = store.resource();
-    Some(if lasting { cannot_list(&resource, &why) } else { being_listed(&resource) })
+    needs.iter().find_map(|store| cx.blind(store))
 }
 
 /// Computes the status of an outcome, writes it where it differs and is due, and tells when to look again.
@@ -204,6 +212,10 @@ async fn finish<K: Controller>(
         engine.throttle.progress_ended(key);
     }
     tell_log(engine, key, outcome);
+    if object.is_ready() && *outcome != Outcome::Ready {
+        // Whoever wakes those that are not Ready did not find this one yet.
+        cx.requeue_after(LOOK_ONCE_MORE);
+    }
     let (word, delay) = again(engine, key, outcome, object.meta().deleting.is_some());
     End::again(word, wait.map_or(delay, |wait| wait.min(delay)))
 }
@@ -329,7 +341,9 @@ pub async fn reconcile_guarded<K: Controller>(engine: &Engine, key: &Key, relati
         Ok(end) => end,
         Err(problem) => {
             tracing::error!(cause = problem.message, "pass did not end well; it is tried again");
-            write_problem_status::<K>(&cx, problem).await;
+            if let Err(interrupt) = write_problem_status::<K>(&cx, problem).await {
+                tracing::warn!(?interrupt, "status could not be written");
+            }
             End::again("broken", engine.backoff.failed(key))
         }
     };
@@ -388,20 +402,17 @@ fn core_of_metadata<K: Controller>(object: &CachedNova, outcome: &Outcome) -> Co
 }
 
 /// Tells of a problem without having looked: what the kind's status shows besides stays as it was.
-async fn write_problem_status<K: Controller>(cx: &Cx<'_>, problem: Problem) {
-    let Some(object) = cx.get(K::ID, &cx.key.namespace, &cx.key.name) else { return };
+async fn write_problem_status<K: Controller>(cx: &Cx<'_>, problem: Problem) -> Result<(), Interrupt> {
+    let Some(object) = cx.get(K::ID, &cx.key.namespace, &cx.key.name) else { return Ok(()) };
     let before: CoreStatus = serde_json::from_value(object.status()).unwrap_or_default();
     let core = core_of_metadata::<K>(&object, &problem.into());
     let Some(patch) = serde_json::to_value(&core).ok().and_then(|s| status_patch(&object, &s, true)) else {
-        return;
+        return Ok(());
     };
-    match cx.write_status::<K>(&object, &patch).await {
-        Ok(true) => {
-            if let Some(draft) = event_for(Some(&before), &core) {
-                cx.engine.events.record(cx.key, object.meta(), &draft);
-            }
-        }
-        Ok(false) => {}
-        Err(interrupt) => tracing::warn!(?interrupt, "status could not be written"),
+    if cx.write_status::<K>(&object, &patch).await?
+        && let Some(draft) = event_for(Some(&before), &core)
+    {
+        cx.engine.events.record(cx.key, object.meta(), &draft);
     }
+    Ok(())
 }

@@ -214,11 +214,20 @@ impl Relations {
         (sorted(titles(&self.owned)), sorted(others.collect()), sorted(needs.collect()))
     }
 
-    /// Stores without which nothing true can be said of an object: what it writes and what tells how that is.
+    /// Stores without which nothing true can be decided about an object: what it writes, what it looks at to do so, and the
+    /// kinds above its own. Those below are only counted, and leaves only tell how it is.
     #[must_use]
     pub fn needs_listed(&self) -> BTreeSet<StoreId> {
-        let owned = self.owned.iter().map(|kind| StoreId::Child(kind));
-        owned.chain(self.leaves.iter().map(|(kind, _)| StoreId::Leaf(kind))).collect()
+        let above =
+            self.nova.iter().map(|(kind, _)| *kind).filter(|kind| *kind < self.kind).map(StoreId::Nova);
+        let usable = |kind: &&'static ChildKind| {
+            !self.owned.is_empty()
+                && kind.backend.is_none_or(|id| self.needs.iter().any(|backend| backend.id == id))
+        };
+        let children = self.children.iter().map(|(kind, _)| *kind).filter(usable);
+        let definitions = self.needs.first().map(|_| StoreId::Definitions);
+        let owned = self.owned.iter().copied();
+        owned.chain(children).map(StoreId::Child).chain(above).chain(definitions).collect()
     }
 }
 

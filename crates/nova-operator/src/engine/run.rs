@@ -15,7 +15,7 @@ use tracing::Instrument;
 use super::cached_object::CachedNova;
 use super::cx::Engine;
 use super::events::Events;
-use super::health::{Health, answers};
+use super::health::{Health, show};
 use super::key::Key;
 use super::metrics::{Metrics, Reading};
 use super::queue::{Lane, Queue};
@@ -229,8 +229,8 @@ async fn look_after(engine: &Arc<Engine>, ready: &watch::Sender<bool>) {
         for (backend, webhook, dry_run) in engine.health.due() {
             let engine = engine.clone();
             probes.spawn(async move {
-                let answers = answers(&dry_run).await;
-                if let Some(change) = engine.health.probed(backend, &webhook, answers) {
+                let shown = show(&dry_run, &webhook).await;
+                if let Some(change) = engine.health.probed(backend, &webhook, shown) {
                     for key in change.released {
                         engine.queue.add(key, Lane::Edit);
                     }

@@ -10,6 +10,7 @@ use super::key::Key;
 struct Group {
     taken: HashSet<Key>,
     waiting: VecDeque<Key>,
+    limit: usize,
 }
 
 /// Places by group.
@@ -22,6 +23,7 @@ impl Slots {
     pub fn take(&self, key: &Key, limit: usize) -> bool {
         let mut groups = self.lock();
         let group = groups.entry(key.group().to_owned()).or_default();
+        group.limit = limit;
         if group.taken.contains(key) {
             return true;
         }
@@ -45,13 +47,13 @@ impl Slots {
     pub fn give_back(&self, key: &Key) -> Option<Key> {
         let mut groups = self.lock();
         let group = groups.get_mut(key.group())?;
-        let had = group.taken.remove(key);
+        let had = group.taken.remove(key) || group.waiting.contains(key);
         group.waiting.retain(|k| k != key);
-        let next = group.waiting.front().cloned();
+        let next = group.waiting.front().filter(|_| had && group.taken.len() < group.limit).cloned();
         if group.taken.is_empty() && group.waiting.is_empty() {
             groups.remove(key.group());
         }
-        next.filter(|_| had)
+        next
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Group>> {
@@ -79,7 +81,10 @@ mod tests {
         assert!(!slots.take(&d, 2), "c came before");
         assert!(slots.take(&c, 2));
         assert_eq!(slots.give_back(&c), Some(d.clone()));
-        assert_eq!(slots.give_back(&d), None, "it has only waited");
+        let e = app("red", "e");
+        assert!(!slots.take(&e, 2));
+        assert_eq!(slots.give_back(&d), Some(e.clone()), "it leaves the line, and a place is free");
+        assert_eq!(slots.give_back(&e), None);
         assert_eq!(slots.give_back(&b), None);
         assert!(slots.lock().keys().all(|group| group != "red"), "nothing is kept");
     }

@@ -169,7 +169,8 @@ impl Stores {
     /// True when there may be objects of a definition: also while it is being deleted.
     #[must_use]
     pub fn defined(&self, crd: &str) -> bool {
-        self.definitions.get("", crd).is_some()
+        // Where the definitions cannot be listed, the API server's answers tell.
+        !self.definitions.is_listed() || self.definitions.get("", crd).is_some()
     }
 
     /// True when objects of a definition can be made.

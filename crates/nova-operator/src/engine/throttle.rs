@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::key::Key;
 
 /// Between two writes about the same work in progress. What ends it, well or not, is written at once.
-const PROGRESS: Duration = Duration::from_secs(30);
+const PROGRESS: Duration = Duration::from_secs(4);
 /// Facts such as counts and usage may be written so often in a row …
 const FACTS_AT_ONCE: u32 = 4;
 /// … and once more after each such time.
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(throttle.remaining(&key, News::Progress), None);
         throttle.written(&key, News::Progress);
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(throttle.remaining(&key, News::Progress), Some(Duration::from_secs(29)));
+        assert_eq!(throttle.remaining(&key, News::Progress), Some(Duration::from_secs(3)));
         throttle.progress_ended(&key);
         assert_eq!(throttle.remaining(&key, News::Progress), None);
     }

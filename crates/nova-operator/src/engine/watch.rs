@@ -33,6 +33,8 @@ pub const PAGE_OF_LARGE: u32 = 25;
 
 /// A watch request that fails for so many times in a row is given up for a new list.
 const RELIST_AFTER: u32 = 4;
+/// A list that fails for so many times in a row, some minutes, leaves nothing that can be relied on.
+const UNLIST_AFTER: u32 = 8;
 /// Without a list of the definitions after this time, every kind is watched as if it was defined.
 const DEFINITIONS_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -70,8 +72,8 @@ impl Watches {
             } else if !wanted && defined_is_known {
                 if let Some(task) = self.running.remove(&store) {
                     task.abort();
-                    engine.stores.unlist(&store);
                 }
+                engine.stores.unlist(&store);
                 if engine.watches.undefined(store) {
                     tracing::info!(resource = store.resource(), "not defined; what needs it waits");
                     engine.listing_changed(&store);
@@ -138,8 +140,10 @@ async fn watch_store(engine: Arc<Engine>, store: StoreId) {
             let config = Config::default().page_size(PAGE);
             let keep = |crd: PartialObjectMeta<CustomResourceDefinition>| Some(definition(crd.metadata));
             let notify = |change: Change<'_, CachedObject>| {
-                for kind in engine.routes.of_definition(&change.at.name) {
-                    engine.wake_kind(kind);
+                if change.facts() {
+                    for kind in engine.routes.of_definition(&change.at.name) {
+                        engine.wake_kind(kind);
+                    }
                 }
             };
             watch(&engine, store, api, config, &engine.stores.definitions, keep, notify).await;
@@ -239,10 +243,15 @@ async fn watch<K, T>(
                     failures += 1;
                     let gone = is_gone(&error);
                     engine.metrics.adapter_error("kubernetes", "WatchFailed");
-                    // A watch that ends and begins anew is nothing to tell; one that cannot is.
-                    if !matches!(error, Error::WatchFailed(_)) {
+                    let initial = matches!(error, Error::InitialListFailed(_));
+                    // A watch that begins anew tells nothing of it, so only what ends in a new list is told.
+                    if initial || failures >= RELIST_AFTER {
                         let why = error.to_string();
                         engine.watches.failed(id, &why);
+                        if failures == UNLIST_AFTER {
+                            store.unlist();
+                            engine.listing_changed(&id);
+                        }
                         if failures == 1 {
                             tracing::warn!(
                                 resource = id.resource(),
@@ -252,7 +261,7 @@ async fn watch<K, T>(
                         }
                     }
                     // The version that a watch begins at may be gone, which only a new list can mend.
-                    if gone || failures >= RELIST_AFTER && !matches!(error, Error::InitialListFailed(_)) {
+                    if gone || failures >= RELIST_AFTER && !initial {
                         break;
                     }
                 }

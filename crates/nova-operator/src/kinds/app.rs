@@ -14,8 +14,8 @@ use nova_plan::names::{DEPLOYER, Managed, annotation, binding_name, parse_namesp
 use nova_plan::{Lookup, Problem, tenancy};
 
 use super::wakes::{
-    BY_UNREADY, all_in, apps_of_tenant, apps_on_cluster, apps_on_definition, apps_on_plan, apps_on_project,
-    apps_on_tenant, unready_in,
+    BY_TEMPLATE, BY_UNREADY, all_in, apps_of_tenant, apps_on_cluster, apps_on_definition, apps_on_plan,
+    apps_on_project, apps_on_tenant, unready_in,
 };
 use super::workspace;
 use crate::engine::cached_object::{CachedLeaf, CachedNova, CachedObject, Known};
@@ -26,7 +26,7 @@ use crate::engine::reconcile::Controller;
 use crate::engine::relations::{Change, Relations, Wake, When, wake};
 use crate::engine::run::BY_AGE;
 use crate::engine::store::Index;
-use crate::engine::stores::Stores;
+use crate::engine::stores::{StoreId, Stores};
 
 const KIND: Kind = Kind::NovaApp;
 
@@ -110,48 +110,83 @@ impl Controller for NovaApp {
     }
 
     fn indexes() -> &'static [Index<CachedNova>] {
-        &[BY_AGE, BY_UNREADY, Index { name: index::COMPONENT, value: component }]
+        &[BY_AGE, BY_UNREADY, BY_TEMPLATE, Index { name: index::COMPONENT, value: component }]
     }
 
     async fn ensure(&self, cx: &Cx<'_>, observed: &mut Observed) -> Result<(), Interrupt> {
-        let at = application_ref(&cx.key.namespace, &cx.key.name);
-        if let Some(row) = cx.cached(&at) {
-            observe(self, &row, observed);
+        let mut place = Place::NotNeeded;
+        let delivered = deliver(self, cx, observed, &mut place).await;
+        // A place is held only while Vela has to act on what was applied, and the line kept only by who waits in it.
+        let unseen = observed.reading.as_ref().is_some_and(|reading| reading.answer == Answer::Unseen);
+        if !(place == Place::InLine || place == Place::Applied && unseen) {
+            cx.engine.give_back_slot(cx.key);
         }
-        let project = tenancy::project_of(self, cx)?;
-        cx.need(&vela::BACKEND)?;
-        let valid = valid(self, &project, cx)?;
-        deployer_ready(cx, &cx.key.namespace)?;
-        let told = self.status.as_ref().and_then(|s| s.publish_version.as_deref());
-        let again = retry_rollout(cx, observed, cx.cached(&at).as_ref());
-        let published = Published { live: observed.publish_version.as_deref(), told, again };
-        let app::Children { application } = app::build(&valid, published);
-        observed.version = Some(valid.version.clone());
-        let asked =
-            application.body.pointer("/metadata/annotations").map(|a| &a[annotation::VELA_PUBLISH_VERSION]);
-        let is_new = asked.and_then(|v| v.as_str()) != observed.publish_version.as_deref();
-        if is_new && !cx.engine.slots.take(cx.key, AT_VELA) {
-            let message =
-                format!("it waits for its turn: KubeVela has {AT_VELA} other apps of the tenant to work on");
-            return Err(app::in_turn(&at, &message).into());
-        }
-        let row = cx.apply(ConditionType::DeliveryReady, &application).await?;
-        observe(self, &row, observed);
-        let leaves = leaves(cx);
-        let workloads = || leaves.iter().filter(|l| l.kind != "Pod");
-        observed.workloads =
-            (workloads().filter(|l| l.health == Health::Healthy).count(), workloads().count());
-        let problems = assess_delivery(cx, self, &row, observed, &leaves);
-        if problems.is_empty() {
-            cx.engine.retries.reset(cx.key);
-        }
-        Interrupt::unless_empty(problems)
+        delivered
     }
 
     /// Garbage collection takes the Application by its ownerReference.
     async fn cleanup(_: &CachedNova, _: &Known<Self>, _: &Cx<'_>, _: &mut Observed) -> Result<(), Interrupt> {
         Ok(())
     }
+}
+
+/// Where an app is with its place at Vela.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It did not come that far.
+    NotNeeded,
+    /// It waits for one.
+    InLine,
+    /// What was asked for is applied.
+    Applied,
+}
+
+async fn deliver(
+    app: &NovaApp,
+    cx: &Cx<'_>,
+    observed: &mut Observed,
+    place: &mut Place,
+) -> Result<(), Interrupt> {
+    let at = application_ref(&cx.key.namespace, &cx.key.name);
+    if let Some(row) = cx.cached(&at) {
+        observe(app, &row, observed);
+    }
+    let project = tenancy::project_of(app, cx)?;
+    cx.need(&vela::BACKEND)?;
+    let valid = valid(app, &project, cx)?;
+    deployer_ready(cx, &cx.key.namespace)?;
+    let told = app.status.as_ref().and_then(|s| s.publish_version.as_deref());
+    let again = retry_rollout(cx, observed, cx.cached(&at).as_ref());
+    let published = Published { live: observed.publish_version.as_deref(), told, again };
+    let app::Children { application } = app::build(&valid, published);
+    observed.version = Some(valid.version.clone());
+    let asked =
+        application.body.pointer("/metadata/annotations").map(|a| &a[annotation::VELA_PUBLISH_VERSION]);
+    let is_new = asked.and_then(|v| v.as_str()) != observed.publish_version.as_deref();
+    if is_new && !cx.engine.slots.take(cx.key, AT_VELA) {
+        *place = Place::InLine;
+        let message =
+            format!("it waits for its turn: KubeVela has {AT_VELA} other apps of the tenant to work on");
+        return Err(app::in_turn(&at, &message).into());
+    }
+    if again {
+        cx.engine.retries.failed(cx.key);
+        tracing::info!(
+            adapter = vela::BACKEND.id,
+            "rolled out once more, since what failed passes by itself"
+        );
+    }
+    let row = cx.apply(ConditionType::DeliveryReady, &application).await?;
+    *place = Place::Applied;
+    observe(app, &row, observed);
+    let leaves = leaves(cx);
+    let workloads = || leaves.iter().filter(|l| l.kind != "Pod");
+    observed.workloads = (workloads().filter(|l| l.health == Health::Healthy).count(), workloads().count());
+    let problems = assess_delivery(cx, app, &row, observed, &leaves);
+    if problems.is_empty() {
+        cx.engine.retries.reset(cx.key);
+    }
+    Interrupt::unless_empty(problems)
 }
 
 /// Leaves of the app of this pass.
@@ -200,8 +235,6 @@ fn retry_rollout(cx: &Cx<'_>, observed: &Observed, row: Option<&CachedObject>) -
         cx.requeue_after(wait);
         return false;
     }
-    cx.engine.retries.failed(cx.key);
-    tracing::info!(adapter = vela::BACKEND.id, "rolled out once more, since what failed passes by itself");
     true
 }
 
@@ -231,7 +264,7 @@ fn assess_delivery(
         let health = &cx.engine.health;
         match health.time_until_silent(&vela::BACKEND, row.seen_at(), silent) {
             Some(left) if left.is_zero() => {
-                if health.mark_silent(&vela::BACKEND) {
+                if health.mark_silent(&vela::BACKEND, cx.key) {
                     cx.engine.wake(cx.engine.routes.of_health(&vela::BACKEND, &[].into()), false);
                 }
                 silent_for = vela::BACKEND.silence.map(|silence| silence.as_secs());
@@ -239,8 +272,8 @@ fn assess_delivery(
             Some(left) => cx.requeue_after(left),
             None => {}
         }
-    } else {
-        cx.engine.give_back_slot(cx.key);
+    } else if cx.engine.health.waits_no_longer(&vela::BACKEND, cx.key) {
+        cx.engine.wake(cx.engine.routes.of_health(&vela::BACKEND, &[].into()), false);
     }
     let watched = Watched {
         namespace: &cx.key.namespace,
@@ -249,5 +282,8 @@ fn assess_delivery(
         leaves,
         vela_silent: silent_for,
     };
-    app::delivery_problems(&watched)
+    let mut problems = app::delivery_problems(&watched);
+    // What cannot be seen may be ill.
+    problems.extend(vela::BACKEND.leaves.iter().find_map(|kind| cx.blind(&StoreId::Leaf(kind))));
+    problems
 }

@@ -2,6 +2,7 @@
 
 use nova_api::Kind;
 use nova_api::v1alpha1::NovaPlan;
+use nova_plan::names::LOCAL_CLUSTER;
 use nova_plan::plans;
 
 use super::wakes::{COUNTS, default_plan, tenants_under};
@@ -61,7 +62,9 @@ impl Controller for NovaPlan {
         cx: &Cx<'_>,
         used_by: &mut Vec<String>,
     ) -> Result<(), Interrupt> {
-        let default = default_plan(cx.stores(&READS));
+        let cluster = cx.list_nova_live(Kind::NovaCluster, "").await?;
+        let local = cluster.iter().find(|cluster| cluster.meta().name == LOCAL_CLUSTER);
+        let default = local.and_then(|local| local.text_at(&["spec", "defaultPlan"]));
         let tenants = cx.list_nova_live(Kind::NovaTenant, "").await?;
         let uses = |tenant: &&CachedNova| {
             let named = tenant.text_at(&["spec", "plan"]).or_else(|| default.clone());

@@ -131,6 +131,10 @@ impl Controller for NovaProject {
             Known::MetadataOnly => DeletionPolicy::Block,
         };
         let uid = object.meta().uid.as_str();
+        if !workspace::is_ours(cx, &namespace, uid).await? {
+            // What is in somebody else's namespace is not this project's.
+            return Ok(());
+        }
         delete_apps(cx, policy, &namespace).await?;
         workspace::remove_people(cx, &namespace, uid).await?;
         // Somebody may have written an app between the look and the closing of the door.

@@ -40,10 +40,10 @@ fn dev_group(at: &ObjectKey, row: &CachedNova) -> Option<String> {
     Some(row.text_at(&["spec", "devGroup"]).unwrap_or_else(|| default_dev_group_of(&at.name)))
 }
 
-/// A tenant gives its developer group up.
+/// A tenant claims a developer group, or gives it up.
 fn on_tenant(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<Wake> {
-    let Some(group) = change.old.filter(|_| change.deleted()).and_then(|old| dev_group(change.at, old))
-    else {
+    let row = change.old.or(change.new).filter(|_| change.created_or_deleted());
+    let Some(group) = row.and_then(|row| dev_group(change.at, row)) else {
         return Vec::new();
     };
     let claim = stores.nova(Kind::NovaTenant).indexed(index::DEV_GROUP, &group);
@@ -233,7 +233,7 @@ async fn left_behind(cx: &Cx<'_>, tenant: &TenantName) -> Result<Option<String>,
 
 /// Takes the protection off, then deletes the Capsule tenant: the last step, when nothing is in it any more.
 async fn remove_capsule_tenant(cx: &Cx<'_>, name: &TenantName, uid: &str) -> Result<(), Interrupt> {
-    if cx.missing(&capsule::BACKEND).is_some() {
+    if !cx.defined(&capsule::TENANT) {
         return Ok(());
     }
     let at = tenant::capsule_ref(name.as_str());

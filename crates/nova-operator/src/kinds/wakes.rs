@@ -226,21 +226,23 @@ pub fn workspace_on_quota(change: &Change<'_, CachedObject>, kind: Kind) -> Vec<
     wake(workspace_of_kind(&change.at.namespace, kind), change.when(&RESOURCE_QUOTA))
 }
 
-/// Apps that name a template.
-pub fn apps_with_template(stores: &Stores) -> Vec<Key> {
-    let apps = stores.nova(Kind::NovaApp);
-    apps.keys()
-        .into_iter()
-        .filter(|at| {
-            let app = apps.get(&at.namespace, &at.name);
-            app.is_some_and(|app| app.text_at(&["spec", "source", "velaTemplate", "template"]).is_some())
-        })
-        .map(|at| Key::of(Kind::NovaApp, &at))
-        .collect()
-}
+/// Index of apps by the template that they name, without its version.
+pub const TEMPLATE: &str = "template";
 
-/// The namespace that holds Vela's definitions has one more or one less.
+/// Keeps the apps that name a template.
+pub const BY_TEMPLATE: Index<CachedNova> = Index {
+    name: TEMPLATE,
+    value: |_, row| {
+        let template = row.text_at(&["spec", "source", "velaTemplate", "template"])?;
+        Some(template.split('@').next().unwrap_or_default().to_owned())
+    },
+};
+
+/// A template came or went: the apps that name it.
 pub fn apps_on_definition(change: &Change<'_, CachedObject>, stores: &Stores) -> Vec<Wake> {
-    let concerns = change.created_or_deleted() && change.at.namespace == vela::DEFINITIONS_NAMESPACE;
-    if concerns { wake(apps_with_template(stores), When::Background) } else { Vec::new() }
+    if !change.created_or_deleted() || change.at.namespace != vela::DEFINITIONS_NAMESPACE {
+        return Vec::new();
+    }
+    let named = stores.nova(Kind::NovaApp).indexed(TEMPLATE, &change.at.name);
+    wake(keys(Kind::NovaApp, named), When::Background)
 }

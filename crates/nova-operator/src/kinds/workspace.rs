@@ -7,8 +7,8 @@ use nova_api::conditions::ConditionType;
 use nova_api::v1alpha1::{NamespaceQuota, Quotas};
 use nova_plan::adapters::{capsule, vela};
 use nova_plan::answers::RequestContext;
-use nova_plan::child::{ChildRef, NAMESPACE, RESOURCE_QUOTA, ROLE_BINDING};
-use nova_plan::deletion::{foreign_application, waiting};
+use nova_plan::child::{ChildRef, NAMESPACE, Ownership, RESOURCE_QUOTA, ROLE_BINDING, ownership};
+use nova_plan::deletion::{DELETING, foreign_application, waiting};
 use nova_plan::names::{QUOTA, binding_name, finalizer, role};
 use nova_plan::namespace::Children;
 use nova_plan::tenant::ValidTenant;
@@ -43,11 +43,11 @@ pub async fn ensure(
 
 /// A share that is smaller than the workspace's own `quotas`, or nothing at all: told as a lack once it lasts.
 fn lacking(cx: &Cx<'_>, namespace: &str, own: Option<&Quotas>) -> Option<nova_plan::Problem> {
-    let quota = cx.cached(&ChildRef::new(&RESOURCE_QUOTA, namespace, QUOTA))?.live();
-    if lack(&quota, own).is_none() {
+    let quota = cx.cached(&ChildRef::new(&RESOURCE_QUOTA, namespace, QUOTA)).map(|row| row.live());
+    let Some(quota) = quota.filter(|quota| lack(quota, own).is_some()) else {
         cx.engine.stopwatch.clear(cx.key);
         return None;
-    }
+    };
     let since = cx.engine.stopwatch.elapsed(cx.key);
     let lasting = since >= MOVING;
     if !lasting {
@@ -103,6 +103,15 @@ pub async fn release_deployer_binding(cx: &Cx<'_>, namespace: &str) -> Result<()
 pub async fn remove_deployer_binding(cx: &Cx<'_>, namespace: &str, owner_uid: &str) -> Result<(), Interrupt> {
     release_deployer_binding(cx, namespace).await?;
     cx.remove(&binding_ref(namespace, role::APP_DEPLOYER), owner_uid).await
+}
+
+/// True when the namespace was made for an object, or is not there. Asks the API server.
+pub async fn is_ours(cx: &Cx<'_>, namespace: &str, owner_uid: &str) -> Result<bool, Interrupt> {
+    let at = ChildRef::cluster(&NAMESPACE, namespace);
+    let object = at.to_string();
+    let doing = RequestContext { stage: DELETING, object: &object };
+    let live = cx.get_live(doing, &at).await?;
+    Ok(live.is_none_or(|live| ownership(&live, owner_uid) == Ownership::Ours))
 }
 
 /// Takes the namespace away; `Ok` when it is gone.

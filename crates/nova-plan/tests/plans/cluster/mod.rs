@@ -136,6 +136,10 @@ impl Lookup for Cluster {
         Some(object.clone().downcast().unwrap())
     }
 
+    fn unreadable<K: NovaKind>(&self, _: &str, _: &str) -> bool {
+        false
+    }
+
     fn child(&self, at: &ChildRef) -> Option<ChildFacts> {
         let live = self.children.get(at)?;
         let owner =
