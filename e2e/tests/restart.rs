@@ -165,7 +165,7 @@ async fn pages_are_served_and_each_pass_in_the_log_has_its_id_and_tenant() -> Re
     }
     let passes = eventually("the log tells of passes", CONVERGES, async || {
         let mut lines = operator.lines().map_err(|e| e.to_string())?;
-        lines.retain(|line| line["message"] == "pass");
+        lines.retain(|line| line["message"] == "reconciled");
         let named = lines.iter().filter(|line| line["tenant"] == TENANT).count();
         if named > 0 { Ok(lines) } else { Err(format!("{} passes, none names its tenant", lines.len())) }
     })
@@ -287,7 +287,7 @@ async fn traces_carry_the_id_of_the_log() -> Result<()> {
     operator.ready(CONVERGES).await?;
     let (ids, found) = eventually("spans arrive", CONVERGES, async || {
         let lines = operator.lines().map_err(|e| e.to_string())?;
-        let passes = lines.iter().filter(|line| line["message"] == "pass");
+        let passes = lines.iter().filter(|line| line["message"] == "reconciled");
         let ids: Vec<String> =
             passes.filter_map(|line| line["request_id"].as_str().map(str::to_owned)).collect();
         let requests = received.all();

@@ -9,8 +9,8 @@ use kube::core::ResourceExt as _;
 use nova_testkit::fault_proxy::{Fault, Refusal, Rule, Verb};
 
 use crate::stage::{
-    CONVERGES, HEALS, SERVED, Stage, TOLD, alone, app, applications, apps, edit, has_tag, limit_ranges,
-    sandbox, shop, takes_effect,
+    CONVERGES, HEALS, SERVED, Stage, TOLD, alone, app, applications, apps, edit, falls_silent, has_tag,
+    limit_ranges, sandbox, shop, takes_effect,
 };
 
 #[tokio::test]
@@ -182,17 +182,6 @@ fn dedup<'a>(tags: &[&'a str]) -> Vec<&'a str> {
     let mut tags = tags.to_vec();
     tags.dedup();
     tags
-}
-
-/// No write for three seconds.
-pub async fn falls_silent(stage: &Stage<'_>) -> Result<()> {
-    eventually("the operator falls silent", CONVERGES, async || {
-        let before = stage.proxy.writes().len();
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        let writes = stage.proxy.writes().len() - before;
-        if writes == 0 { Ok(()) } else { Err(format!("{writes} writes")) }
-    })
-    .await
 }
 
 #[tokio::test]

@@ -6,6 +6,5 @@ mod definition;
 mod lists;
 mod slow;
 mod stage;
-mod sweep;
 mod watches;
 mod writes;

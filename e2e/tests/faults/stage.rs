@@ -223,3 +223,14 @@ pub fn limit_ranges(world: &World, tenant: &str) -> Api<DynamicObject> {
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "LimitRange"), "limitranges");
     Api::namespaced_with(world.admin.clone(), &shop(tenant), &resource)
 }
+
+/// No write for three seconds.
+pub async fn falls_silent(stage: &Stage<'_>) -> Result<()> {
+    eventually("the operator falls silent", CONVERGES, async || {
+        let before = stage.proxy.writes().len();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let writes = stage.proxy.writes().len() - before;
+        if writes == 0 { Ok(()) } else { Err(format!("{writes} writes")) }
+    })
+    .await
+}

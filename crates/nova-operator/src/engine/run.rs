@@ -260,7 +260,12 @@ fn begin(engine: &Engine) {
     }
     let unlisted: Vec<String> =
         Stores::ids().filter(|store| !engine.stores.is_listed(store)).map(|store| store.resource()).collect();
-    tracing::info!(queued = engine.queue.depth(), ?unlisted, "work begins");
+    let queued = engine.queue.depth();
+    if unlisted.is_empty() {
+        tracing::info!(queued, "every kind is listed; work begins");
+    } else {
+        tracing::warn!(queued, ?unlisted, "not every kind could be listed; work begins with the others");
+    }
 }
 
 fn reading(engine: &Engine) -> Reading {

@@ -130,10 +130,11 @@ fn covers(desired: &Value, live: &Value) -> bool {
     }
 }
 
+/// Nothing is asked for or there, at any depth.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
-        Value::Object(map) => map.is_empty(),
+        Value::Object(map) => map.values().all(is_empty),
         Value::Array(list) => list.is_empty(),
         _ => false,
     }
@@ -239,6 +240,18 @@ mod tests {
         assert!(is_applied(&desired, &live, &owned), "the API server leaves out what is empty");
         live["spec"]["ingress"] = json!([{}]);
         assert!(!is_applied(&desired, &live, &owned));
+    }
+
+    #[test]
+    fn an_object_of_nothing_is_applied_once() {
+        let desired = json!({"metadata": {"name": "x"}, "spec": {"hard": {}}});
+        for (live, owned) in [
+            (json!({"spec": {}}), json!({"f:spec": {"f:hard": {}}})),
+            (json!({"spec": {}}), json!({"f:spec": {}})),
+            (json!({}), json!({})),
+        ] {
+            assert!(is_applied(&desired, &live, &owned), "{live} {owned}");
+        }
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl World {
     /// Everybody else has a turn: the tenant divides its plan, the quota controller counts.
     pub fn settle(&self, cluster: &mut Cluster) {
         // A share shrinks first and another grows after it was seen to have shrunk.
-        for _ in 0..5 {
+        for _ in 0..20 {
             let before = cluster.writes.len();
             for quota in self.shares(cluster) {
                 cluster.apply(&quota).unwrap();
@@ -152,7 +152,7 @@ impl World {
     /// Passes over an object until one comes to its end.
     pub fn converge(&self, subject: Subject, cluster: &mut Cluster) {
         let mut why = String::new();
-        for _ in 0..5 {
+        for _ in 0..20 {
             let steps = self.steps(subject, cluster).unwrap_or_else(|problem| panic!("{problem:?}"));
             match steps.iter().try_for_each(|step| cluster.take(step)) {
                 Ok(()) => return,

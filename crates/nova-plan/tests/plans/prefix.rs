@@ -148,13 +148,13 @@ fn nobody_is_bound_while_the_quota_does_not_count() {
     let mut cluster = start.clone();
     let steps = world.steps(Subject::Project, &cluster).unwrap();
     let cut = |cluster: &mut Cluster| steps.iter().try_for_each(|step| cluster.take(step)).unwrap_err();
-    assert_eq!(cut(&mut cluster), "its share of the plan does not count yet", "it is not there");
+    assert_eq!(cut(&mut cluster), "it does not count yet", "it is not there");
     let [_, namespace, _] = world.namespaces();
     world.settle(&mut cluster);
     let quota =
         cluster.children.iter_mut().find(|(at, _)| at.namespace == namespace && at.name == "kubenova-quota");
     quota.unwrap().1.body.as_object_mut().unwrap().remove("status");
-    assert_eq!(cut(&mut cluster), "its share of the plan does not count yet", "nobody has counted it");
+    assert_eq!(cut(&mut cluster), "it does not count yet", "nobody has counted it");
     assert!(!crate::order::is_entered(&cluster, &namespace));
     cluster.run_quota_controller();
     assert!(steps.iter().all(|step| cluster.take(step).is_ok()));

@@ -33,17 +33,18 @@ async fn a_plan_is_let_go_only_when_the_api_server_says_that_no_tenant_is_under_
     });
     world.watch();
     let definition = "GET /apis/apiextensions.k8s.io/v1/customresourcedefinitions/novaplans.kubenova.io";
+    let clusters = "GET /apis/kubenova.io/v1alpha1/novaclusters?limit=25";
     let list = "GET /apis/kubenova.io/v1alpha1/novatenants?limit=25";
     let at = path(&plan());
     let lines = world.lines(&plan()).await;
-    assert_eq!(lines, [definition, list, &format!("PATCH {at}/status?fieldManager=kubenova/plan")]);
+    assert_eq!(lines, [definition, clusters, list, &format!("PATCH {at}/status?fieldManager=kubenova/plan")]);
     assert_eq!(condition(&world, &plan(), "DeletionBlocked").0, "True");
     // The store has not heard of the end of the tenant: the API server's word counts.
     world.server.take(&path(&tenant()));
     let asked = world.pass(&plan()).await;
     let lines: Vec<&str> = asked.iter().map(|a| a.line.as_str()).collect();
-    assert_eq!(lines, [definition, list, &format!("PATCH {at}?fieldManager=kubenova/plan")]);
-    assert_eq!(asked[2].body["metadata"]["finalizers"], json!(["example.com/theirs"]), "others are kept");
+    assert_eq!(lines, [definition, clusters, list, &format!("PATCH {at}?fieldManager=kubenova/plan")]);
+    assert_eq!(asked[3].body["metadata"]["finalizers"], json!(["example.com/theirs"]), "others are kept");
     assert_eq!(world.undeclared_reads(), 0);
 }
 

@@ -8,9 +8,9 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use nova_testkit::FaultProxy;
 use nova_testkit::fault_proxy::{Fault, Rule};
 
-use super::drift::{children, drift, is_as};
-use super::{AFTERMATH, CONVERGES, SIDE_BY_SIDE, as_expected, delete, documents, judge, nothing_is_left};
+use crate::drift::{children, drift, is_as};
 use crate::stage::{Stage, alone};
+use crate::{AFTERMATH, CONVERGES, SIDE_BY_SIDE, as_expected, delete, documents, judge, nothing_is_left};
 
 #[tokio::test]
 async fn a_kill_after_any_write_of_drift_or_deletion_changes_nothing_in_the_end() -> Result<()> {

@@ -6,6 +6,9 @@
 mod crash;
 mod drift;
 mod judge;
+#[path = "../faults/stage.rs"]
+#[allow(dead_code, reason = "the experiments with faults use the rest of it")]
+mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -17,8 +20,7 @@ use kube::api::{Api, DeleteParams, DynamicObject};
 use nova_testkit::FaultProxy;
 use nova_testkit::fault_proxy::{Fault, Injected, Refusal};
 
-use crate::lists::falls_silent;
-use crate::stage::alone;
+use stage::{alone, falls_silent};
 
 /// One tenant's way to Ready, or out of the world, with others beside it.
 const CONVERGES: Duration = Duration::from_mins(2);

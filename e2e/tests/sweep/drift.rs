@@ -10,7 +10,7 @@ use nova_testkit::FaultProxy;
 use nova_testkit::fault_proxy::{Injected, Rule, Verb};
 use serde_json::{Value, json};
 
-use super::{CONVERGES, Kind, as_expected, documents};
+use crate::{CONVERGES, Kind, as_expected, documents};
 
 /// A repair, an attempt that goes wrong among it.
 const REPAIRED: Duration = Duration::from_secs(20);
