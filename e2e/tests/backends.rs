@@ -158,7 +158,8 @@ async fn without_capsule_those_who_wait_for_it_say_so_and_the_others_go_on() -> 
         (WHARF, "Capsule does not answer: "),
         (quay, "Capsule does not answer"),
         (back, "Namespace tn-wharf-app-back: Capsule does not answer"),
-        (late, "Application tn-wharf-app-front/late: Capsule does not answer"),
+        // Its Application is made; its pods are what Capsule has a say in.
+        (late, "Deployment tn-wharf-app-front/late: FailedCreate"),
     ] {
         tells_in_time(&world, &film, (mark, known, start), what, words).await?;
     }
