@@ -45,8 +45,8 @@ impl Part {
     }
 }
 
-/// Parts that take long, for changes of what they are about: every write of a life goes wrong once.
-const LONG: [&str; 1] = ["sweep"];
+/// Parts that take long, for changes of what they are about: the API server that fails, every write that goes wrong.
+const LONG: [&str; 2] = ["faults", "sweep"];
 /// Longest run of one part, compilation from nothing included.
 const LONGEST: Duration = Duration::from_mins(30);
 /// Parts that wait run so many at once.
