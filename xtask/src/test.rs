@@ -45,8 +45,8 @@ impl Part {
     }
 }
 
-/// Parts that take long, for changes of what they are about: the API server that fails, every write that goes wrong.
-const LONG: [&str; 2] = ["faults", "sweep"];
+/// Parts that take long, for changes of what they are about: an API server that fails, large objects, every write.
+const LONG: [&str; 3] = ["faults", "memory", "sweep"];
 /// Longest run of one part, compilation from nothing included.
 const LONGEST: Duration = Duration::from_mins(30);
 /// Parts that wait run so many at once.

@@ -139,7 +139,7 @@ fn expand(value: &Value, at: Place, found: &mut Vec<Place>) {
     }
 }
 
-/// Values that a scalar could be changed to, the likeliest to be taken first.
+/// Values that a scalar, or what is empty, could be changed to, the likeliest to be taken first.
 fn others(value: &Value) -> Vec<Value> {
     const PAIRS: [(&str, &str); 12] = [
         ("true", "false"),
@@ -164,6 +164,8 @@ fn others(value: &Value) -> Vec<Value> {
             let more = text[..digits].parse::<u64>().ok().map(|n| format!("{}{}", n + 1, &text[digits..]));
             pair.into_iter().chain(more).chain([format!("{text}x")]).map(Value::from).collect()
         }
+        // A selector of everything, made one of almost nothing.
+        Value::Object(map) if map.is_empty() => vec![json!({"matchLabels": {"drifted": "x"}})],
         _ => Vec::new(),
     }
 }
