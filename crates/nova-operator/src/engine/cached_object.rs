@@ -289,12 +289,6 @@ impl CachedNova {
     pub fn is_text_unknown(&self) -> bool {
         self.0.text.is_err()
     }
-
-    /// Bytes that it takes as text.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.text.as_ref().map_or(0, |text| text.len())
-    }
 }
 
 /// A field of an object, as text, without a look at the others.

@@ -73,19 +73,20 @@ mod tests {
     #[test]
     fn a_group_takes_its_places_in_turn_and_none_of_the_others() {
         let slots = Slots::default();
-        let (a, b, c, d) = (app("red", "a"), app("red", "b"), app("red", "c"), app("red", "d"));
-        assert!(slots.take(&a, 2) && slots.take(&b, 2) && slots.take(&a, 2));
-        assert!(!slots.take(&c, 2) && !slots.take(&d, 2));
+        let (first, second, third, fourth) =
+            (app("red", "a"), app("red", "b"), app("red", "c"), app("red", "d"));
+        assert!(slots.take(&first, 2) && slots.take(&second, 2) && slots.take(&first, 2));
+        assert!(!slots.take(&third, 2) && !slots.take(&fourth, 2));
         assert!(slots.take(&app("blue", "x"), 2));
-        assert_eq!(slots.give_back(&a), Some(c.clone()));
-        assert!(!slots.take(&d, 2), "c came before");
-        assert!(slots.take(&c, 2));
-        assert_eq!(slots.give_back(&c), Some(d.clone()));
-        let e = app("red", "e");
-        assert!(!slots.take(&e, 2));
-        assert_eq!(slots.give_back(&d), Some(e.clone()), "it leaves the line, and a place is free");
-        assert_eq!(slots.give_back(&e), None);
-        assert_eq!(slots.give_back(&b), None);
+        assert_eq!(slots.give_back(&first), Some(third.clone()));
+        assert!(!slots.take(&fourth, 2), "the third came before");
+        assert!(slots.take(&third, 2));
+        assert_eq!(slots.give_back(&third), Some(fourth.clone()));
+        let fifth = app("red", "e");
+        assert!(!slots.take(&fifth, 2));
+        assert_eq!(slots.give_back(&fourth), Some(fifth.clone()), "it leaves the line, and a place is free");
+        assert_eq!(slots.give_back(&fifth), None);
+        assert_eq!(slots.give_back(&second), None);
         assert!(slots.lock().keys().all(|group| group != "red"), "nothing is kept");
     }
 }
