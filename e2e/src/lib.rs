@@ -7,6 +7,7 @@ pub mod history;
 mod look;
 pub mod object;
 mod operator;
+mod picture;
 pub mod quantity;
 mod signature;
 mod stage;
@@ -15,6 +16,7 @@ pub use everything::Everything;
 pub use film::Film;
 pub use look::{Snapshot, any, condition, eventually, is_ready, message, reason};
 pub use operator::{OperatorProcess, program_says};
+pub use picture::{Picture, plan_of};
 pub use signature::Signature;
 pub use stage::{Alone, Stage, Together};
 

@@ -31,14 +31,21 @@ impl Signature {
     /// The signatures of those writes that are about a tenant, in order.
     #[must_use]
     pub fn all(writes: &[Write], tenant: &str) -> Vec<Self> {
-        let mut seen: BTreeMap<(String, String), usize> = BTreeMap::new();
         let about = writes.iter().filter(|write| write.resource().contains(tenant));
-        about
+        Self::numbered(about, tenant).into_iter().map(|(signature, _)| signature).collect()
+    }
+
+    /// The signature and the number of each write, in order.
+    #[must_use]
+    pub fn numbered<'a>(writes: impl IntoIterator<Item = &'a Write>, tenant: &str) -> Vec<(Self, usize)> {
+        let mut seen: BTreeMap<(String, String), usize> = BTreeMap::new();
+        writes
+            .into_iter()
             .map(|write| {
                 let path = write.resource().replace(tenant, MASK);
                 let occurrence = seen.entry((write.method.clone(), path.clone())).or_default();
                 *occurrence += 1;
-                Self { method: write.method.clone(), path, occurrence: *occurrence }
+                (Self { method: write.method.clone(), path, occurrence: *occurrence }, write.number)
             })
             .collect()
     }

@@ -1,12 +1,12 @@
 //! The operator is killed after each of its writes in the quickstart, one run per write: the end is the same.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::object::Place;
-use e2e::{OperatorProcess, Snapshot, World, even_quickstart, eventually, history, is_ready};
+use e2e::{OperatorProcess, Picture, Signature, World, even_quickstart, history, is_ready, plan_of};
 use jiff::Timestamp;
 use nova_testkit::fault_proxy::Write;
 use nova_testkit::{Entry, FaultProxy, Identity, Mark, Options};
@@ -39,7 +39,7 @@ async fn a_kill_after_any_write_of_the_quickstart_changes_nothing_in_the_end() -
     let mut hit = BTreeSet::new();
     for (k, target) in known.iter().enumerate().map(|(k, target)| (k + 1, target)) {
         // What hangs on time is tried once; anything else has to be met.
-        let tries = if target.by_time().is_some() { 1 } else { TRIES };
+        let tries = if by_time(target).is_some() { 1 } else { TRIES };
         for attempt in 1..=tries {
             let tenant = format!("kill{k:03}{attempt}");
             let run = run(&world, &proxy, &mut operator, &tenant, Some(target), Some(&expected)).await;
@@ -65,10 +65,10 @@ fn covered(known: &BTreeSet<Signature>, hit: &BTreeSet<Signature>) -> Result<()>
     let missed: Vec<&Signature> = known.difference(hit).collect();
     println!("writes crashed in / known: {} / {}", hit.len(), known.len());
     for signature in &missed {
-        println!("  not met: {signature}: {}", signature.by_time().unwrap_or("no reason is known"));
+        println!("  not met: {signature}: {}", by_time(signature).unwrap_or("no reason is known"));
     }
     let unexcused: Vec<String> =
-        missed.iter().filter(|s| s.by_time().is_none()).map(ToString::to_string).collect();
+        missed.iter().filter(|s| by_time(s).is_none()).map(ToString::to_string).collect();
     ensure!(unexcused.is_empty(), "these writes were not crashed in, and no table says why: {unexcused:#?}");
     let shapes = |of: &BTreeSet<Signature>| -> BTreeSet<(String, String)> {
         of.iter().map(|s| (s.method.clone(), s.path.clone())).collect()
@@ -87,27 +87,10 @@ const BY_TIME: [(&str, &str); 2] = [
     ),
 ];
 
-/// A write that can be told from others in every run: method, path with the tenant masked, and which of its kind.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Signature {
-    method: String,
-    path: String,
-    occurrence: usize,
-}
-
-impl std::fmt::Display for Signature {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let path = self.path.trim_start_matches("/apis/").trim_start_matches("/api/");
-        write!(f, "{} {path} #{}", self.method, self.occurrence)
-    }
-}
-
-impl Signature {
-    /// Why it may not happen in a run, if that is so.
-    fn by_time(&self) -> Option<&'static str> {
-        let again = self.occurrence > 1;
-        BY_TIME.iter().find(|(part, _)| again && self.path.contains(part)).map(|(_, why)| *why)
-    }
+/// Why a write may not happen in a run, if that is so.
+fn by_time(write: &Signature) -> Option<&'static str> {
+    let again = write.occurrence > 1;
+    BY_TIME.iter().find(|(part, _)| again && write.path.contains(part)).map(|(_, why)| *why)
 }
 
 struct Run {
@@ -123,34 +106,8 @@ struct Run {
 
 impl Run {
     fn signatures(&self) -> Vec<(Signature, usize)> {
-        let mut seen: BTreeMap<(String, String), usize> = BTreeMap::new();
-        let signature = |write: &Write| {
-            let path = write.resource().replace(&self.tenant, "TENANT");
-            let occurrence = seen.entry((write.method.clone(), path.clone())).or_default();
-            *occurrence += 1;
-            (Signature { method: write.method.clone(), path, occurrence: *occurrence }, write.number)
-        };
-        self.trace.iter().map(signature).collect()
+        Signature::numbered(&self.trace, &self.tenant)
     }
-}
-
-/// What a run ends with: the tenant with everything in it, and its plan.
-#[derive(Clone)]
-struct Picture {
-    tenant: Snapshot,
-    plan: serde_json::Value,
-}
-
-async fn picture(world: &World, tenant: &str) -> Result<Picture> {
-    let plan = Place::new("NovaPlan", "", &plan_of(tenant)).live(world).await?;
-    ensure!(is_ready(&plan), "the plan is not ready");
-    let plan = plan.data["status"]["usedBy"].to_string() + &format!("{:?}", plan.metadata.finalizers);
-    Ok(Picture { tenant: world.snapshot(tenant).await?, plan: plan.replace(tenant, "TENANT").into() })
-}
-
-/// Every run has a plan of its own, so that its writes are in every run too.
-fn plan_of(tenant: &str) -> String {
-    format!("plan-{tenant}")
 }
 
 /// The operator's first start in a new cluster, killed after each write about the cluster itself.
@@ -203,10 +160,10 @@ async fn run(
         even_quickstart(tenant)?.iter().map(|text| text.replace("starter", &plan_of(tenant))).collect();
     proxy.reset();
     if let Some(target) = target {
-        let path = target.path.replace("TENANT", tenant);
+        let path = target.path_for(tenant);
         proxy.kill_at(&target.method, &path, target.occurrence, operator.pid())?;
     }
-    let as_expected = || as_expected(world, tenant, expected);
+    let as_expected = || Picture::settled(world, tenant, expected, SETTLES);
     let interrupted = Cell::new(false);
     let converged = async {
         world.apply_until_accepted(&documents, CONVERGES).await?;
@@ -242,7 +199,7 @@ async fn run(
         (as_expected().await?, killed_at)
     };
     let (end, trace) = match expected {
-        None => (picture(world, tenant).await?, proxy.writes()),
+        None => (Picture::take(world, tenant).await?, proxy.writes()),
         Some(_) => (end, trace),
     };
     Ok(Run {
@@ -253,20 +210,6 @@ async fn run(
         took: start.elapsed(),
         ended: Timestamp::now(),
     })
-}
-
-/// Waits until a tenant and its plan look as expected, if something is expected, and tells how they look.
-async fn as_expected(world: &World, tenant: &str, expected: Option<&Picture>) -> Result<Picture> {
-    eventually("the end is as expected", SETTLES, async || {
-        let now = picture(world, tenant).await.map_err(|e| format!("{e:#}"))?;
-        let Some(expected) = expected else { return Ok(now) };
-        let mut differences = expected.tenant.differences(&now.tenant);
-        if expected.plan != now.plan {
-            differences.push(format!("the plan differs: {} {}", expected.plan, now.plan));
-        }
-        if differences.is_empty() { Ok(now) } else { Err(differences.join("\n")) }
-    })
-    .await
 }
 
 /// Over the whole audit log: what must hold in every run, at every moment of it.

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{OperatorProcess, Signature, World, eventually};
+use e2e::{OperatorProcess, Picture, Signature, World, eventually};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use nova_testkit::FaultProxy;
 use nova_testkit::fault_proxy::{Fault, Rule};
 
 use crate::drift::{children, drift, is_as};
 use crate::stage::{Stage, alone};
-use crate::{AFTERMATH, CONVERGES, SIDE_BY_SIDE, as_expected, delete, documents, judge, nothing_is_left};
+use crate::{AFTERMATH, CONVERGES, SETTLES, SIDE_BY_SIDE, delete, documents, judge, nothing_is_left};
 
 #[tokio::test]
 async fn a_kill_after_any_write_of_drift_or_deletion_changes_nothing_in_the_end() -> Result<()> {
@@ -97,7 +97,7 @@ async fn deletions(stage: &Stage<'_>, operator: &mut OperatorProcess) -> Result<
 async fn drifts(stage: &Stage<'_>, operator: &mut OperatorProcess) -> Result<Vec<String>> {
     let Stage { world, proxy } = stage;
     let tenant = make(world, "swkdrift".to_owned()).await?;
-    let expected = as_expected(world, &tenant, None).await?;
+    let expected = Picture::settled(world, &tenant, None, SETTLES).await?;
     for child in children(world, &tenant).await? {
         arm(proxy, child.rule.clone(), operator);
         let drifted = drift(&child).await?;
@@ -107,6 +107,6 @@ async fn drifts(stage: &Stage<'_>, operator: &mut OperatorProcess) -> Result<Vec
         println!("killed after the repair of {}", child.title);
     }
     world.ready(&tenant, CONVERGES).await?;
-    as_expected(world, &tenant, Some(&expected)).await.context("after all drift")?;
+    Picture::settled(world, &tenant, Some(&expected), SETTLES).await.context("after all drift")?;
     Ok(vec![tenant])
 }

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{World, any, eventually};
+use e2e::{Picture, World, any, eventually};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{GroupVersionKind, ResourceExt as _};
 use nova_testkit::FaultProxy;
 use nova_testkit::fault_proxy::{Injected, Rule, Verb};
 use serde_json::{Value, json};
 
-use crate::{CONVERGES, Kind, as_expected, documents};
+use crate::{CONVERGES, Kind, SETTLES, documents};
 
 /// A repair, an attempt that goes wrong among it.
 const REPAIRED: Duration = Duration::from_secs(20);
@@ -86,7 +86,7 @@ pub async fn each_repair_goes_wrong_once(world: &World, proxy: &FaultProxy) -> R
         world.ready(tenant, CONVERGES).await?;
         // Counts of parents follow a moment later.
         tokio::time::sleep(super::AFTERMATH).await;
-        let expected = as_expected(world, tenant, None).await?;
+        let expected = Picture::settled(world, tenant, None, SETTLES).await?;
         let children = children(world, tenant).await?;
         for (n, child) in children.iter().enumerate() {
             let rule = match kind {
@@ -98,7 +98,7 @@ pub async fn each_repair_goes_wrong_once(world: &World, proxy: &FaultProxy) -> R
             repaired.with_context(|| format!("{tenant}: {}", child.title))?;
         }
         world.ready(tenant, CONVERGES).await?;
-        as_expected(world, tenant, Some(&expected)).await.context("after all drift")?;
+        Picture::settled(world, tenant, Some(&expected), SETTLES).await.context("after all drift")?;
         println!("{tenant}: {} children drifted, repaired after {:.0?}", children.len(), start.elapsed());
         ensure!(children.len() > 20, "there should be more than {} children", children.len());
         anyhow::Ok(tenant.to_owned())

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{Everything, Signature, Snapshot, World, any, even_quickstart, eventually, is_ready};
+use e2e::{Everything, Picture, Signature, World, any, even_quickstart, eventually, plan_of};
 use futures::{StreamExt as _, stream};
 use kube::api::{Api, DeleteParams, DynamicObject};
 use nova_testkit::FaultProxy;
@@ -202,31 +202,12 @@ struct Life {
     hit: [Vec<(Kind, Signature)>; 2],
 }
 
-/// A tenant that is made: everything in it, and its plan.
-#[derive(Clone)]
-struct Picture {
-    tenant: Snapshot,
-    plan: String,
-}
-
-async fn picture(world: &World, tenant: &str) -> Result<Picture> {
-    let plan = plans(world).get(&plan_of(tenant)).await?;
-    ensure!(is_ready(&plan), "the plan is not ready");
-    let plan = plan.data["status"]["usedBy"].to_string() + &format!("{:?}", plan.metadata.finalizers);
-    Ok(Picture { tenant: world.snapshot(tenant).await?, plan: plan.replace(tenant, "TENANT") })
-}
-
 fn plans(world: &World) -> Api<DynamicObject> {
     any(&world.admin, "kubenova.io", "v1alpha1", "NovaPlan", "novaplans")
 }
 
 fn tenants(world: &World) -> Api<DynamicObject> {
     any(&world.admin, "kubenova.io", "v1alpha1", "NovaTenant", "novatenants")
-}
-
-/// Every tenant has a plan of its own, so that its writes are in every run too.
-fn plan_of(tenant: &str) -> String {
-    format!("plan-{tenant}")
 }
 
 /// The quickstart of a tenant that may be deleted with all that is in it.
@@ -248,10 +229,10 @@ async fn life(
     let injected = inject(proxy, tenant, making)?;
     world.apply_until_accepted(&documents(tenant)?, CONVERGES).await?;
     world.ready(tenant, CONVERGES).await?;
-    let mut end = as_expected(world, tenant, expected).await?;
+    let mut end = Picture::settled(world, tenant, expected, SETTLES).await?;
     tokio::time::sleep(AFTERMATH).await;
     if expected.is_none() {
-        end = picture(world, tenant).await?;
+        end = Picture::take(world, tenant).await?;
     }
     let about = || proxy.writes().into_iter().filter(|w| w.resource().contains(tenant)).collect::<Vec<_>>();
     let made = about();
@@ -308,20 +289,6 @@ async fn ask_to_delete(world: &World, tenant: &str) -> Result<()> {
 
 async fn is_gone(world: &World, tenant: &str) -> bool {
     tenants(world).get_opt(tenant).await.is_ok_and(|live| live.is_none())
-}
-
-/// Waits until a tenant and its plan look as expected, if something is expected, and tells how they look.
-async fn as_expected(world: &World, tenant: &str, expected: Option<&Picture>) -> Result<Picture> {
-    eventually("the end is as expected", SETTLES, async || {
-        let now = picture(world, tenant).await.map_err(|e| format!("{e:#}"))?;
-        let Some(expected) = expected else { return Ok(now) };
-        let mut differences = expected.tenant.differences(&now.tenant);
-        if expected.plan != now.plan {
-            differences.push(format!("the plan differs: {} {}", expected.plan, now.plan));
-        }
-        if differences.is_empty() { Ok(now) } else { Err(differences.join("\n")) }
-    })
-    .await
 }
 
 /// Nothing in the cluster speaks of any of these tenants any more.
