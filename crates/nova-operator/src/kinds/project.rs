@@ -126,10 +126,7 @@ impl Controller for NovaProject {
     ) -> Result<(), Interrupt> {
         observe(cx, observed);
         let Some(namespace) = namespace_of(cx.key) else { return Ok(()) };
-        let policy = match known {
-            Known::Readable(project) => project.spec.deletion_policy,
-            Known::MetadataOnly => DeletionPolicy::Block,
-        };
+        let policy = workspace::deletion_policy(known, |project| project.spec.deletion_policy);
         let uid = object.meta().uid.as_str();
         if !workspace::is_ours(cx, &namespace, uid).await? {
             // What is in somebody else's namespace is not this project's.

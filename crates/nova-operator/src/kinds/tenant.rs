@@ -135,10 +135,7 @@ impl Controller for NovaTenant {
     ) -> Result<(), Interrupt> {
         count(cx, observed);
         let Ok(name) = TenantName::parse(&cx.key.name) else { return Ok(()) };
-        let policy = match known {
-            Known::Readable(tenant) => tenant.spec.deletion_policy,
-            Known::MetadataOnly => DeletionPolicy::Block,
-        };
+        let policy = workspace::deletion_policy(known, |tenant| tenant.spec.deletion_policy);
         empty(cx, policy, &name).await?;
         let (home, uid) = (name.home(), object.meta().uid.as_str());
         for cluster_role in [role::TENANT_OWNER, role::HOME_READER] {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nova_api::conditions::ConditionType;
-use nova_api::v1alpha1::{NamespaceQuota, Quotas};
+use nova_api::v1alpha1::{DeletionPolicy, NamespaceQuota, Quotas};
 use nova_plan::adapters::{capsule, vela};
 use nova_plan::answers::RequestContext;
 use nova_plan::child::{ChildRef, NAMESPACE, Ownership, RESOURCE_QUOTA, ROLE_BINDING, ownership};
@@ -14,12 +14,20 @@ use nova_plan::namespace::Children;
 use nova_plan::tenant::ValidTenant;
 use nova_plan::workspace::{capsule_problem, enforced_quota, lack, share_problem};
 
-use crate::engine::cached_object::{CachedNova, CachedObject};
+use crate::engine::cached_object::{CachedNova, CachedObject, Known};
 use crate::engine::cx::Cx;
 use crate::engine::interrupt::Interrupt;
 
 /// Shares move within moments when a workspace comes or goes; what lasts longer is a lack.
 const MOVING: Duration = Duration::from_secs(3);
+
+/// The deletion policy, from where a kind keeps it. One that cannot be read blocks: nothing is deleted on a guess.
+pub fn deletion_policy<K>(known: &Known<K>, of: impl FnOnce(&K) -> DeletionPolicy) -> DeletionPolicy {
+    match known {
+        Known::Readable(object) => of(object),
+        Known::MetadataOnly => DeletionPolicy::Block,
+    }
+}
 
 /// Makes a workspace so, and tells what it lacks; `quotas` are its own.
 pub async fn ensure(
