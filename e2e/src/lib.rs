@@ -27,7 +27,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use kube::Client;
 use kube::api::{Patch, PatchParams};
-use nova_testkit::{ControlPlane, Entry, Identity, Manifests, Mark, Options, Reaper};
+use nova_testkit::{CapsuleValues, ControlPlane, Entry, Identity, Manifests, Mark, Options, Reaper};
 use serde_json::json;
 
 /// A control plane with the project's chart on it.
@@ -60,6 +60,23 @@ impl World {
             .await?;
         let admin = plane.admin().await?;
         Ok(Self { plane: Arc::new(plane), admin, reaper: Arc::new(Reaper::start(None)?), binary })
+    }
+
+    /// The chart's definitions and policies, and these namespaces: no Capsule, no Vela, no nodes.
+    pub async fn of_rules(namespaces: &[&str]) -> Result<Self> {
+        let options = Options {
+            capsule: CapsuleValues::Off,
+            vela: false,
+            crds_only: true,
+            simulated_nodes: 0,
+            ..Options::default()
+        };
+        let world = Self::start(options).await?;
+        for name in namespaces {
+            let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+            world.apply(&namespace.to_string()).await?;
+        }
+        Ok(world)
     }
 
     /// The same world with a client of the present runtime.

@@ -7,7 +7,6 @@ use e2e::object::kind;
 use e2e::{World, root};
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
-use nova_testkit::{CapsuleValues, Options};
 use serde_json::{Value, json};
 
 /// Field manager of the cases; applying again as the same manager takes fields away that are left out.
@@ -61,18 +60,7 @@ async fn answer(admin: &Client, case: &Value) -> Result<Result<(), kube::core::S
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_server_takes_and_refuses_what_the_cases_say() -> Result<()> {
-    let options = Options {
-        capsule: CapsuleValues::Off,
-        vela: false,
-        crds_only: true,
-        simulated_nodes: 0,
-        ..Options::default()
-    };
-    let world = World::start(options).await?;
-    for namespace in ["tn-acme", "tn-acme-app-shop"] {
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-        world.apply(&namespace.to_string()).await?;
-    }
+    let world = World::of_rules(&["tn-acme", "tn-acme-app-shop"]).await?;
     let start = Instant::now();
     let (mut taken, mut refused, mut wrong) = (0, 0, Vec::new());
     for case in cases()? {

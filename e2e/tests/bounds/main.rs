@@ -12,7 +12,6 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBindin
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, PostParams, Request};
 use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt as _};
-use nova_testkit::{CapsuleValues, Options};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -35,18 +34,7 @@ async fn admin() -> Result<Client> {
 }
 
 async fn set_up() -> Result<World> {
-    let options = Options {
-        capsule: CapsuleValues::Off,
-        vela: false,
-        crds_only: true,
-        simulated_nodes: 0,
-        ..Options::default()
-    };
-    let world = World::start(options).await?;
-    for name in ["tn-acme", NAMESPACE] {
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        world.apply(&namespace.to_string()).await?;
-    }
+    let world = World::of_rules(&["tn-acme", NAMESPACE]).await?;
     let apps = apps(&world.admin);
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(world.admin.clone());
     let mut binding = bindings.get(POLICY).await?;
