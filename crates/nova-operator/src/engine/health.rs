@@ -18,6 +18,8 @@ use super::request::{CALL_TIMEOUT, refusal};
 const PROBE: Duration = Duration::from_secs(5);
 /// After one good answer the next is asked for sooner.
 const SECOND_PROBE: Duration = Duration::from_secs(1);
+/// An outage that no dry run can show any more is over, if no write has failed for so long: whoever waits tries again.
+const UNSHOWN: Duration = Duration::from_secs(10);
 /// Good answers in a row that end an outage.
 const GOOD: u32 = 2;
 /// Webhooks of a backend that are looked after at once.
@@ -34,7 +36,14 @@ struct Outage {
     /// The write that failed; none where it can show nothing any more, until the next one fails.
     dry_run: Option<DryRun>,
     good: u32,
+    /// When to ask; without a dry run, when it is over.
     due: Instant,
+}
+
+impl Outage {
+    fn ended(self) -> HealthChange {
+        HealthChange { groups: self.groups, released: self.waiting }
+    }
 }
 
 #[derive(Default)]
@@ -86,6 +95,7 @@ impl Health {
         if !state.outages.contains_key(webhook) && (dry_run.is_none() || state.outages.len() >= WEBHOOKS) {
             return None;
         }
+        let now = Instant::now();
         let outage = state.outages.entry(webhook.to_owned()).or_insert_with(|| {
             tracing::warn!(adapter = backend.id, webhook, words, "the backend does not answer");
             Outage {
@@ -93,13 +103,16 @@ impl Health {
                 words: clip(words, 500),
                 waiting: BTreeSet::new(),
                 groups: BTreeSet::new(),
-                dry_run: None,
+                dry_run: dry_run.clone(),
                 good: 0,
-                due: Instant::now() + PROBE,
+                due: now + PROBE,
             }
         });
         outage.good = 0;
-        outage.dry_run = outage.dry_run.take().or(dry_run);
+        if outage.dry_run.is_none() {
+            outage.due = if dry_run.is_some() { now } else { now + UNSHOWN };
+            outage.dry_run = dry_run;
+        }
         outage.waiting.insert(key.clone());
         let news = outage.groups.insert(key.group().to_owned());
         news.then(|| HealthChange { groups: [key.group().to_owned()].into(), released: BTreeSet::new() })
@@ -148,7 +161,10 @@ impl Health {
         let outage = state.outages.get_mut(webhook)?;
         match shown {
             Shown::Silent => outage.good = 0,
-            Shown::Nothing => outage.dry_run = None,
+            Shown::Nothing => {
+                outage.dry_run = None;
+                outage.due = Instant::now() + UNSHOWN;
+            }
             Shown::Answers => outage.good += 1,
         }
         if outage.good < GOOD {
@@ -158,8 +174,20 @@ impl Health {
             return None;
         }
         tracing::info!(adapter = backend, webhook, "the backend answers again");
-        let Outage { waiting, groups, .. } = state.outages.remove(webhook)?;
-        Some(HealthChange { groups, released: waiting })
+        state.outages.remove(webhook).map(Outage::ended)
+    }
+
+    /// Ends the outages that nothing shows any more: the write that failed has gone through since, or cannot be repeated.
+    pub fn unshown(&self) -> Vec<(&'static str, HealthChange)> {
+        let now = Instant::now();
+        let mut states = self.lock();
+        let mut over = Vec::new();
+        for (backend, state) in states.iter_mut() {
+            let ended =
+                state.outages.extract_if(.., |_, outage| outage.dry_run.is_none() && outage.due <= now);
+            over.extend(ended.map(|(_, outage)| (*backend, outage.ended())));
+        }
+        over
     }
 
     /// The backend has acted on one of its objects. True where it had been silent.
@@ -284,6 +312,29 @@ mod tests {
         assert_eq!(health.due().len(), 1);
         health.probed(backend.id, "two", Shown::Answers);
         health.probed(backend.id, "two", Shown::Answers).unwrap();
+        assert_eq!(health.outage(backend), None);
+    }
+
+    /// A write that went through meanwhile, by its own retry, cannot be repeated: its dry run is a conflict for ever.
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_that_nothing_shows_is_over_unless_a_write_fails_again() {
+        let (health, backend) = (Health::default(), BACKENDS[0]);
+        let failed = |dry_run| health.write_failed(backend, &key("a"), ("one", "refused"), dry_run);
+        failed(Some(never()));
+        tokio::time::advance(UNSHOWN).await;
+        assert!(health.unshown().is_empty(), "a dry run will show its end");
+        for again in [None, Some(never())] {
+            health.probed(backend.id, "one", Shown::Answers);
+            health.probed(backend.id, "one", Shown::Nothing);
+            tokio::time::advance(UNSHOWN / 2).await;
+            failed(again);
+            tokio::time::advance(UNSHOWN / 2).await;
+            assert!(health.unshown().is_empty() && health.outage(backend).is_some(), "it is silent still");
+        }
+        health.probed(backend.id, "one", Shown::Nothing);
+        tokio::time::advance(UNSHOWN).await;
+        let groups = ["a".to_owned()].into();
+        assert_eq!(health.unshown(), [(backend.id, HealthChange { groups, released: [key("a")].into() })]);
         assert_eq!(health.outage(backend), None);
     }
 

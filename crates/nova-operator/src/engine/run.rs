@@ -15,7 +15,7 @@ use tracing::Instrument;
 use super::cached_object::CachedNova;
 use super::cx::Engine;
 use super::events::Events;
-use super::health::{Health, show};
+use super::health::{Health, HealthChange, show};
 use super::key::Key;
 use super::metrics::{Metrics, Reading};
 use super::queue::{Lane, Queue};
@@ -231,17 +231,25 @@ async fn look_after(engine: &Arc<Engine>, ready: &watch::Sender<bool>) {
             probes.spawn(async move {
                 let shown = show(&dry_run, &webhook).await;
                 if let Some(change) = engine.health.probed(backend, &webhook, shown) {
-                    for key in change.released {
-                        engine.queue.add(key, Lane::Edit);
-                    }
-                    if let Some(backend) = BACKENDS.iter().find(|b| b.id == backend) {
-                        engine.wake(engine.routes.of_health(backend, &change.groups), false);
-                    }
+                    go_on(&engine, backend, change);
                 }
             });
         }
+        for (backend, change) in engine.health.unshown() {
+            go_on(engine, backend, change);
+        }
         while probes.try_join_next().is_some() {}
         engine.metrics.read(&reading(engine));
+    }
+}
+
+/// An outage of a backend is over: who waited for it tries again, and whom it concerns looks.
+fn go_on(engine: &Engine, backend: &str, change: HealthChange) {
+    for key in change.released {
+        engine.queue.add(key, Lane::Edit);
+    }
+    if let Some(backend) = BACKENDS.iter().find(|b| b.id == backend) {
+        engine.wake(engine.routes.of_health(backend, &change.groups), false);
     }
 }
 
