@@ -17,11 +17,10 @@ const TENANT: &str = "mal";
 const NAMESPACE: &str = "tn-mal-app-shop";
 
 /// What may come of apps: their own kinds and what Vela keeps of them, in their namespace, with the names of apps.
-const MAY_COME: [&str; 12] = [
+const MAY_COME: [&str; 11] = [
     "NovaApp.kubenova.io",
     "Application.core.oam.dev",
     "ApplicationRevision.core.oam.dev",
-    "ResourceTracker.core.oam.dev",
     "Deployment.apps",
     "ReplicaSet.apps",
     "ControllerRevision.apps",
@@ -65,12 +64,21 @@ fn nothing_came_of_it(before: &Everything, after: &Everything) -> Result<()> {
     ensure!(lost.is_empty(), "gone after the attacks: {lost:#?}");
     let changed: Vec<String> = after.changed(before);
     ensure!(changed.is_empty(), "changed by the attacks: {changed:#?}");
-    let allowed = |key: &&&str| {
+    let allowed = |key: &str| {
         let (of, place) = key.split_once(' ').unwrap_or_default();
-        let here = place.strip_prefix(NAMESPACE).is_some_and(|rest| rest.starts_with('/'));
-        // A tracker has no namespace, and says in its name whose it is.
-        let tracker = of.starts_with("ResourceTracker") && place.ends_with(NAMESPACE);
-        MAY_COME.contains(&of) && (here || tracker)
+        let here = place.strip_prefix(NAMESPACE).and_then(|rest| rest.strip_prefix('/'));
+        match (of, here) {
+            // What Vela remembers of the run of a workflow; no other ConfigMap is wanted by any attack.
+            ("ConfigMap.", Some(name)) => name.starts_with("workflow-") && name.ends_with("-context"),
+            (_, Some(_)) => MAY_COME.contains(&of),
+            // A tracker has no namespace, and says in its name whose it is.
+            ("ResourceTracker.core.oam.dev", None) => place.ends_with(NAMESPACE),
+            // The API server's own record of the address of a Service.
+            ("IPAddress.networking.k8s.io", None) => {
+                after.0[key].contains(&format!(r#""namespace":"{NAMESPACE}","resource":"services""#))
+            }
+            (_, None) => false,
+        }
     };
     let came = after.beyond(before);
     let stray: Vec<&&str> = came.iter().filter(|key| !allowed(key)).collect();
