@@ -29,9 +29,11 @@ use super::watches::WatchStates;
 /// Objects worked on at once, all kinds together.
 const IN_FLIGHT: usize = 32;
 
-/// Work begins when every kind was listed, and after this time in any case: one that cannot be listed must not keep the
-/// others from being served.
-const FIRST_LISTS: Duration = Duration::from_secs(10);
+/// Work begins when every kind was listed, and without those of which nothing has come for this time: one that cannot be
+/// listed must not keep the others from being served.
+const STALLED: Duration = Duration::from_secs(3);
+/// It begins after this time in any case.
+const FIRST_LISTS: Duration = Duration::from_secs(30);
 
 /// How often watches, probes and readings are looked after.
 const TICK: Duration = Duration::from_millis(500);
@@ -217,7 +219,8 @@ async fn look_after(engine: &Arc<Engine>, ready: &watch::Sender<bool>) {
             },
         }
         watches.keep(engine, &mut tasks);
-        if !*ready.borrow() && (all_listed(engine) || started.elapsed() > FIRST_LISTS) {
+        let late = || engine.watches.stalled(STALLED) || started.elapsed() > FIRST_LISTS;
+        if !*ready.borrow() && (all_listed(engine) || late()) {
             begin(engine);
             ready.send_replace(true);
         }

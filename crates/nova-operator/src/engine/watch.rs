@@ -210,6 +210,10 @@ async fn watch<K, T>(
                     listing = BTreeMap::new();
                 }
                 Ok(Event::InitApply(object)) => {
+                    // The first pages of a list that fails further on are no progress.
+                    if failures == 0 {
+                        engine.watches.progressed(id);
+                    }
                     let at = ObjectKey::of(&object);
                     listing.extend(keep(object).map(|row| (at, row)));
                 }

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 enum WatchState {
     /// Its definition is not there.
     Undefined,
-    /// Being listed or failing, since then; why, as far as anything was heard.
+    /// Nothing was heard of its list, or it fails, since then; why, as far as anything was heard.
     Blind { since: Instant, why: String },
     /// Listed and watched.
     Open,
@@ -39,6 +39,22 @@ impl WatchStates {
     /// A list begins.
     pub fn begun(&self, store: StoreId) {
         self.blind(store, "no list of it has ended yet");
+    }
+
+    /// A list goes on: a page of it has come.
+    pub fn progressed(&self, store: StoreId) {
+        if let Some(WatchState::Blind { since, .. }) = self.lock().get_mut(&store) {
+            *since = Instant::now();
+        }
+    }
+
+    /// Nothing has come of any list that has not ended, for so long.
+    #[must_use]
+    pub fn stalled(&self, time: Duration) -> bool {
+        self.lock().values().all(|state| match state {
+            WatchState::Blind { since, .. } => since.elapsed() >= time,
+            WatchState::Undefined | WatchState::Open => true,
+        })
     }
 
     /// A list or watch has failed.
@@ -103,9 +119,29 @@ mod tests {
         assert_eq!(states.blind_spots().len(), 1, "{:?}", states.blind_spots());
         tokio::time::advance(PATIENCE).await;
         states.failed(namespaces, "forbidden");
+        assert!(states.stalled(PATIENCE));
         let spots = states.blind_spots();
         assert_eq!((spots.len(), spots[1].message.as_str()), (2, "forbidden"));
         assert!(states.open(namespaces) && states.open(plans));
         assert!(states.blind_spots().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_goes_on_is_neither_told_nor_stalled() {
+        let states = WatchStates::default();
+        let (namespaces, plans) = (StoreId::Child(&NAMESPACE), StoreId::Nova(Kind::NovaPlan));
+        states.begun(namespaces);
+        states.begun(plans);
+        for _ in 0..3 {
+            tokio::time::advance(PATIENCE).await;
+            states.progressed(namespaces);
+            assert!(!states.stalled(PATIENCE));
+            assert_eq!(states.blind_spots().len(), 1, "only the list that hangs is told");
+        }
+        tokio::time::advance(PATIENCE).await;
+        assert!(states.stalled(PATIENCE));
+        assert!(states.open(namespaces) && states.open(plans) && states.stalled(PATIENCE));
+        states.progressed(plans);
+        assert!(states.blind_spots().is_empty(), "a list once more of what is seen is no news");
     }
 }

@@ -11,44 +11,25 @@ use nova_plan::child::{
 };
 use nova_plan::deletion::{DELETING, kept_namespace, not_empty};
 use nova_plan::kind::index;
-use nova_plan::names::{
-    TenantName, app_namespace_of, binding_name, default_dev_group_of, home_of, label, parse_namespace, role,
-};
+use nova_plan::names::{TenantName, app_namespace_of, binding_name, home_of, label, parse_namespace, role};
 use nova_plan::tenant::{self, Observed, ValidTenant};
 use nova_plan::{Problem, tenancy};
 use serde_json::{Value, json};
 
 use super::wakes::{
-    counts, tenant as tenant_key, tenant_of, tenant_on_workspace, tenants_on_cluster, tenants_on_plan,
-    waits_for_application,
+    counts, dev_group, tenant as tenant_key, tenant_of, tenant_on_workspace, tenants_on_cluster,
+    tenants_on_plan, tenants_on_tenant, waits_for_application,
 };
 use super::{quota, workspace};
 use crate::engine::cached_object::{CachedNova, CachedObject, Known, title};
 use crate::engine::cx::Cx;
 use crate::engine::events::EventDraft;
 use crate::engine::interrupt::Interrupt;
-use crate::engine::key::ObjectKey;
 use crate::engine::reconcile::Controller;
 use crate::engine::relations::{Change, Relations, Wake, When, wake};
 use crate::engine::run::BY_AGE;
 use crate::engine::store::Index;
 use crate::engine::stores::Stores;
-
-/// The developer group of a tenant, readable or not.
-#[allow(clippy::unnecessary_wraps, reason = "the signature of an index, whose value an object may not have")]
-fn dev_group(at: &ObjectKey, row: &CachedNova) -> Option<String> {
-    Some(row.text_at(&["spec", "devGroup"]).unwrap_or_else(|| default_dev_group_of(&at.name)))
-}
-
-/// A tenant claims a developer group, or gives it up.
-fn on_tenant(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<Wake> {
-    let row = change.old.or(change.new).filter(|_| change.created_or_deleted());
-    let Some(group) = row.and_then(|row| dev_group(change.at, row)) else {
-        return Vec::new();
-    };
-    let claim = stores.nova(Kind::NovaTenant).indexed(index::DEV_GROUP, &group);
-    wake(claim.iter().map(|(at, _)| tenant_key(&at.name)), When::Background)
-}
 
 /// A namespace of the tenant came or went: it takes part in the division of the plan.
 fn on_namespace(change: &Change<'_, CachedObject>, _: &Stores) -> Vec<Wake> {
@@ -90,7 +71,7 @@ impl Controller for NovaTenant {
         .looks_at(&vela::BACKEND)
         .on(Kind::NovaCluster, tenants_on_cluster)
         .on(Kind::NovaPlan, tenants_on_plan)
-        .on(Kind::NovaTenant, on_tenant)
+        .on(Kind::NovaTenant, tenants_on_tenant)
         .on(Kind::NovaProject, tenant_on_workspace)
         .on(Kind::NovaSandbox, tenant_on_workspace)
         .on(Kind::NovaApp, on_app)

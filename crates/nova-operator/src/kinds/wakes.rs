@@ -6,7 +6,9 @@ use nova_api::Kind;
 use nova_plan::adapters::vela;
 use nova_plan::child::RESOURCE_QUOTA;
 use nova_plan::kind::index;
-use nova_plan::names::{LOCAL_CLUSTER, Managed, app_namespace_of, home_of, parse_namespace};
+use nova_plan::names::{
+    LOCAL_CLUSTER, Managed, app_namespace_of, default_dev_group_of, home_of, parse_namespace,
+};
 
 use crate::engine::cached_object::{CachedNova, CachedObject};
 use crate::engine::key::{Key, ObjectKey};
@@ -99,6 +101,36 @@ fn tenants_of_plan(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<Stri
     if change.spec_or_lifecycle() { tenants_under(&change.at.name, stores) } else { Vec::new() }
 }
 
+/// The developer group of a tenant, readable or not.
+#[allow(clippy::unnecessary_wraps, reason = "the signature of an index, whose value an object may not have")]
+pub fn dev_group(at: &ObjectKey, row: &CachedNova) -> Option<String> {
+    Some(row.text_at(&["spec", "devGroup"]).unwrap_or_else(|| default_dev_group_of(&at.name)))
+}
+
+/// Names of the other tenants for whom a change of one counts: those that claim the developer group it takes or gives up.
+fn tenants_of_tenant(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<String> {
+    let group = |row: Option<&CachedNova>| row.and_then(|row| dev_group(change.at, row));
+    let (old, new) = (group(change.old), group(change.new));
+    if old == new {
+        return Vec::new();
+    }
+    let tenants = stores.nova(Kind::NovaTenant);
+    let claims = [old, new].into_iter().flatten().flat_map(|group| tenants.indexed(index::DEV_GROUP, &group));
+    claims.map(|(at, _)| at.name).filter(|name| *name != change.at.name).collect()
+}
+
+/// Tenants that a change of another one concerns.
+pub fn tenants_on_tenant(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<Wake> {
+    wake(tenants_of_tenant(change, stores).iter().map(|name| tenant(name)), When::Background)
+}
+
+/// Names of the tenants in which a change of a tenant concerns everything: the tenant itself, and whoever claims its
+/// developer group.
+fn tenants_changed(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<String> {
+    let own = change.spec_or_lifecycle().then(|| change.at.name.clone());
+    own.into_iter().chain(tenants_of_tenant(change, stores)).collect()
+}
+
 /// Tenants that a change of the cluster concerns.
 pub fn tenants_on_cluster(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<Wake> {
     wake(tenants_of_cluster(change, stores).iter().map(|name| tenant(name)), When::Now)
@@ -124,12 +156,10 @@ macro_rules! workspaces_on {
             wake(tenants.iter().flat_map(|name| all_in($kind, &home_of(name), stores)), When::Background)
         }
 
-        /// Those of a tenant.
+        /// Those of the tenants that a change of a tenant concerns.
         pub fn $tenant(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<Wake> {
-            if !change.spec_or_lifecycle() {
-                return Vec::new();
-            }
-            wake(all_in($kind, &home_of(&change.at.name), stores), When::Background)
+            let tenants = tenants_changed(change, stores);
+            wake(tenants.iter().flat_map(|name| all_in($kind, &home_of(name), stores)), When::Background)
         }
     };
 }
@@ -156,13 +186,10 @@ pub fn apps_on_plan(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<Wak
     wake(tenants.iter().flat_map(|name| apps_of_tenant(name, stores)), When::Background)
 }
 
-/// Apps that a change of their tenant concerns.
+/// Apps that a change of a tenant concerns.
 pub fn apps_on_tenant(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<Wake> {
-    if change.spec_or_lifecycle() {
-        wake(apps_of_tenant(&change.at.name, stores), When::Background)
-    } else {
-        Vec::new()
-    }
+    let tenants = tenants_changed(change, stores);
+    wake(tenants.iter().flat_map(|name| apps_of_tenant(name, stores)), When::Background)
 }
 
 /// Apps that a change of their project concerns.

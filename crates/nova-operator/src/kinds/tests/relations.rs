@@ -126,6 +126,30 @@ async fn who_waits_for_room_is_woken_when_it_is_there() {
     assert_eq!(woken(&world, gone(path(&tenant()))).get(&twin), Some(&BACKGROUND));
 }
 
+/// What is in a tenant goes on when the tenant does, and that may hang on another one.
+#[tokio::test(start_paused = true)]
+async fn everything_in_a_tenant_is_woken_when_another_gives_up_its_developer_group() {
+    let world = everything().await;
+    let all = [
+        key(Kind::NovaTenant, "", "twin"),
+        key(Kind::NovaProject, "tn-twin", "shop"),
+        key(Kind::NovaSandbox, "tn-twin", "dev"),
+        key(Kind::NovaApp, "tn-twin-app-shop", "web"),
+    ];
+    for one in &all {
+        create_quietly(&world, one);
+    }
+    let group = |group: &str| {
+        let spec = json!({"devGroup": group});
+        edited(&path(&tenant()), move |tenant| tenant["spec"] = spec)
+    };
+    let woken_of = |woken: &BTreeMap<Key, Due>| all.clone().map(|key| woken.get(&key).copied());
+    world.watch();
+    assert_eq!(woken_of(&woken(&world, group("twin-devs"))), [Some(BACKGROUND); 4], "taken");
+    assert_eq!(woken_of(&woken(&world, spec_of(&tenant()))), [None; 4], "another edit");
+    assert_eq!(woken_of(&woken(&world, group("acme-devs"))), [Some(BACKGROUND); 4], "given up");
+}
+
 #[tokio::test(start_paused = true)]
 async fn usage_of_a_quota_is_one_pass_for_a_burst_and_its_spec_is_one_at_once() {
     let world = everything().await;
