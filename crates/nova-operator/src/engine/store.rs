@@ -32,6 +32,10 @@ struct Inner<T> {
     indexed: BTreeMap<(&'static str, String), BTreeSet<ObjectKey>>,
     /// Version of the latest deletion seen.
     removed: u64,
+    /// Latest deletions seen, by version.
+    removals: BTreeMap<u64, ObjectKey>,
+    /// How many lists in a row were older than what is known.
+    older: u32,
     /// While a list is under way: what else was learned since it began.
     relist: Option<HashMap<ObjectKey, Learned>>,
 }
@@ -43,11 +47,31 @@ enum Learned {
     Removed(u64),
 }
 
+/// Deletions that are remembered, so that an older list is known by what it brings back.
+const REMOVALS: usize = 1024;
+
+/// So many lists in a row that are older than what is known are no stale answers: etcd was restored.
+const RESTORED: u32 = 3;
+
+/// A list that is older than what is known: nothing was taken from it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Older;
+
+/// What a list has changed: each key with what was there before and what is now.
+type Changes<T> = Vec<(ObjectKey, Option<T>, Option<T>)>;
+
 impl<T: Versioned> Store<T> {
     /// An empty store with these indexes.
     #[must_use]
     pub fn new(indexes: &'static [Index<T>]) -> Self {
-        let inner = Inner { rows: BTreeMap::new(), indexed: BTreeMap::new(), removed: 0, relist: None };
+        let inner = Inner {
+            rows: BTreeMap::new(),
+            indexed: BTreeMap::new(),
+            removed: 0,
+            removals: BTreeMap::new(),
+            older: 0,
+            relist: None,
+        };
         Self { inner: RwLock::new(inner), indexes, listed: watch::Sender::new(false) }
     }
 
@@ -163,6 +187,10 @@ impl<T: Versioned> Store<T> {
     pub fn remove(&self, at: &ObjectKey, version: u64) -> Option<T> {
         let mut inner = self.write();
         inner.removed = inner.removed.max(version);
+        inner.removals.insert(version, at.clone());
+        if inner.removals.len() > REMOVALS {
+            inner.removals.pop_first();
+        }
         if let Some(relist) = &mut inner.relist {
             relist.insert(at.clone(), Learned::Removed(version));
         }
@@ -177,11 +205,23 @@ impl<T: Versioned> Store<T> {
     /// Takes in a whole list, and returns each key that changed, with what was there before and what is now.
     ///
     /// The list is of one moment, at its first page. What was learned since then stays, unless the list holds something
-    /// newer and not this; what was known before and is not in the list is gone, and what was known in a newer version is
-    /// turned back, which is what a restored etcd looks like.
-    pub fn finish_relist(&self, listed: BTreeMap<ObjectKey, T>) -> Vec<(ObjectKey, Option<T>, Option<T>)> {
+    /// newer and not this; what was known before and is not in the list is gone.
+    ///
+    /// # Errors
+    ///
+    /// When the list is older than what was known before it began. It is taken all the same when that happens again and
+    /// again, and what is known is turned back then: this is what a restored etcd looks like.
+    pub fn finish_relist(&self, listed: BTreeMap<ObjectKey, T>) -> Result<Changes<T>, Older> {
         let mut inner = self.write();
         let learned = inner.relist.take().unwrap_or_default();
+        if inner.knows_newer(&listed, &learned) {
+            inner.older += 1;
+            if inner.older < RESTORED {
+                return Err(Older);
+            }
+        }
+        inner.older = 0;
+        inner.removals.clear();
         let newest = listed.values().map(Versioned::version).max().unwrap_or(0);
         let removals = learned.values().filter_map(|l| match l {
             Learned::Removed(version) => Some(*version),
@@ -216,7 +256,7 @@ impl<T: Versioned> Store<T> {
         }
         drop(inner);
         self.listed.send_replace(true);
-        changes
+        Ok(changes)
     }
 
     /// The kind can no longer be listed: what is known may be out of date.
@@ -232,6 +272,15 @@ impl<T: Versioned> Store<T> {
 }
 
 impl<T: Versioned> Inner<T> {
+    /// Something that was known before a list began is newer than in the list: an object, or its end.
+    fn knows_newer(&self, listed: &BTreeMap<ObjectKey, T>, learned: &HashMap<ObjectKey, Learned>) -> bool {
+        let is_newer = |at: &ObjectKey, known: u64| {
+            !learned.contains_key(at) && listed.get(at).is_some_and(|row| row.version() < known)
+        };
+        self.rows.iter().any(|(at, row)| is_newer(at, row.version()))
+            || self.removals.iter().any(|(version, at)| is_newer(at, *version))
+    }
+
     fn insert(&mut self, indexes: &'static [Index<T>], at: ObjectKey, row: T) -> Option<T> {
         let old = self.take(indexes, &at);
         for index in indexes {

@@ -219,7 +219,15 @@ async fn watch<K, T>(
                 }
                 Ok(Event::InitDone) => {
                     failures = 0;
-                    for (at, old, new) in store.finish_relist(std::mem::take(&mut listing)) {
+                    let Ok(changes) = store.finish_relist(std::mem::take(&mut listing)) else {
+                        engine.metrics.adapter_error("kubernetes", "OlderList");
+                        tracing::warn!(
+                            resource = id.resource(),
+                            "the API server gave a list older than what is known; nothing is taken from it"
+                        );
+                        break;
+                    };
+                    for (at, old, new) in changes {
                         notify(Change { at: &at, old: old.as_ref(), new: new.as_ref(), listed: true });
                     }
                     if engine.watches.open(id) {

@@ -237,7 +237,7 @@ fn at(object: &Value) -> ObjectKey {
 
 fn relist<T: Versioned>(store: &Store<T>, rows: BTreeMap<ObjectKey, T>, changed: impl Fn(Change<'_, T>)) {
     store.begin_relist();
-    for (at, old, new) in store.finish_relist(rows) {
+    for (at, old, new) in store.finish_relist(rows).expect("the scripted API server gives no older list") {
         changed(Change { at: &at, old: old.as_ref(), new: new.as_ref(), listed: true });
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::engine::cached_object::Versioned;
 use crate::engine::key::ObjectKey;
-use crate::engine::store::{Index, Store};
+use crate::engine::store::{Index, Older, Store};
 
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
@@ -207,7 +207,8 @@ impl Model {
         self.answers.retain(|(_, row)| row.version > listed_at);
         let before: BTreeMap<ObjectKey, Row> = self.rows();
         let rows = listed.iter().map(|(at, row)| (key(*at), row.clone())).collect();
-        let changes = self.store.finish_relist(rows);
+        let changes =
+            self.store.finish_relist(rows).expect("a list is never older than what is known before it");
         for event in &self.events[..behind] {
             if let Event::Gone(at, version) = event {
                 self.ended.insert(*at, *version);
@@ -313,13 +314,41 @@ fn the_answer_to_a_write_that_comes_after_the_end_of_its_object_does_not_bring_i
 }
 
 #[test]
-fn a_list_turns_back_what_was_not_learned_since_it_began_and_nothing_else() {
+fn an_older_list_is_refused_and_what_was_learned_meanwhile_is_no_sign_of_one() {
     let store = Store::new(INDEXES);
     store.upsert_if_newer(&key(0), row(10)).unwrap();
+    let list = |version| BTreeMap::from([(key(0), row(version))]);
+    store.begin_relist();
+    assert_eq!(store.finish_relist(list(5)), Err(Older), "an object is older");
+    assert_eq!(store.get("n", "o0"), Some(row(10)));
+    store.begin_relist();
+    assert_eq!(store.finish_relist(list(10)), Ok(Vec::new()));
+
+    store.remove(&key(0), 12);
+    store.begin_relist();
+    assert_eq!(store.finish_relist(list(10)), Err(Older), "what is gone is back");
+    assert_eq!(store.len(), 0);
+    store.begin_relist();
+    assert!(store.finish_relist(list(13)).is_ok(), "made anew");
+
+    store.begin_relist();
+    store.upsert_if_newer(&key(0), row(15)).unwrap();
+    assert_eq!(store.finish_relist(list(13)), Ok(Vec::new()), "written by us after the list");
+    assert_eq!(store.get("n", "o0"), Some(row(15)));
+}
+
+#[test]
+fn older_lists_again_and_again_turn_back_what_was_not_learned_since_they_began_and_nothing_else() {
+    let store = Store::new(INDEXES);
+    store.upsert_if_newer(&key(0), row(10)).unwrap();
+    let list = BTreeMap::from([(key(0), row(5)), (key(2), row(6))]);
+    for _ in 0..2 {
+        store.begin_relist();
+        assert_eq!(store.finish_relist(list.clone()), Err(Older));
+    }
     store.begin_relist();
     store.upsert_if_newer(&key(2), row(11)).unwrap();
-    let listed = [(key(0), row(5)), (key(2), row(6))].into();
-    let changes = store.finish_relist(listed);
+    let changes = store.finish_relist(list).unwrap();
     assert_eq!(changes, [(key(0), Some(row(10)), Some(row(5)))], "a restored etcd");
     assert_eq!(store.get("n", "o1"), Some(row(11)), "written meanwhile");
     assert!(store.is_listed());
