@@ -12,6 +12,8 @@ use crate::stage::{HEALS, Stage, alone, edit, has_tag, takes_effect};
 const NOTICED: Duration = Duration::from_mins(2);
 /// After so long without a word the operator doubts a watch; in production it is patient.
 const WATCH_IDLE: &str = "10s";
+/// After so long a watch is cut.
+const LIFE: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn a_watch_whose_answer_never_comes_is_opened_anew() -> Result<()> {
@@ -54,16 +56,21 @@ async fn a_watch_that_is_cut_every_second_misses_nothing() -> Result<()> {
         let operator = stage.operator().await?;
         stage.tenant(NAME).await?;
         let every = Rule::on([Verb::Watch], "novaapps.kubenova.io");
-        let cuts = proxy.inject(every, Fault::CutAfter(Duration::from_secs(1)));
+        let cuts = proxy.inject(every, Fault::CutAfter(LIFE));
         let lists = proxy.count(Rule::on([Verb::List], "novaapps.kubenova.io"));
         proxy.cut_watches("novaapps.kubenova.io");
-        for n in 0..5 {
-            // The client waits longer each time that a watch fails.
+        for (n, percent) in (92..110).step_by(2).enumerate() {
+            eventually("a watch is opened", HEALS, async || {
+                if cuts.hits() > n { Ok(()) } else { Err(format!("{} were", cuts.hits())) }
+            })
+            .await?;
+            // From a little before the watch is cut to a little after, when there is none.
+            tokio::time::sleep(LIFE * percent / 100).await;
             takes_effect(world, NAME, "web", &format!("cut{n}"), HEALS).await?;
         }
         println!("  {} watches cut, {} lists", cuts.hits(), lists.seen());
         cuts.lift();
-        ensure!(cuts.hits() > 1, "no watch was cut");
+        ensure!(cuts.hits() >= 9, "no watch was cut");
         ensure!(operator.is_running(), "the operator has ended");
         Ok(())
     })
