@@ -105,7 +105,7 @@ async fn an_app_that_goes_is_counted_in_a_while_and_at_once_where_a_deletion_wai
 }
 
 fn create_quietly(world: &World, key: &Key) {
-    world.server.put(&path(key), manifest(key, &spec(key.kind)));
+    world.server.put(&path(key), manifest(key, &sample(key.kind).spec));
 }
 
 #[tokio::test(start_paused = true)]

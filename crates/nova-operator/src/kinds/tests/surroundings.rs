@@ -59,15 +59,48 @@ pub fn manifest(key: &Key, spec: &Value) -> Value {
     json!({"apiVersion": "kubenova.io/v1alpha1", "kind": key.kind.as_str(), "metadata": metadata, "spec": spec})
 }
 
-/// The spec that these tests give an object of a kind.
-pub fn spec(kind: Kind) -> Value {
+/// What an object stands on.
+pub enum Ground {
+    /// The API server, a plan and the cluster's object.
+    Cluster,
+    /// A tenant.
+    Tenant,
+    /// The project of a tenant.
+    Project,
+}
+
+/// The object of a kind that these tests have.
+pub struct Sample {
+    pub key: Key,
+    pub ground: Ground,
+    /// As its author writes it.
+    pub spec: Value,
+    /// A field of the spec as a newer version may write it: this one cannot read it.
+    pub newer: (&'static str, Value),
+}
+
+/// One of each kind.
+pub fn sample(kind: Kind) -> Sample {
+    let of = |key, ground, spec, newer| Sample { key, ground, spec, newer };
+    let policy = ("deletionPolicy", json!("Sometimes"));
+    let quotas = ("quotas", json!({"pods": {"most": 5}}));
     match kind {
-        Kind::NovaTenant => json!({"plan": "gold", "owners": [{"kind": "User", "name": "alice"}]}),
-        Kind::NovaPlan => json!({"quotas": {"cpu": "10", "memory": "10Gi", "pods": 50}}),
-        Kind::NovaApp => {
-            json!({"source": {"kind": "containerImage", "containerImage": {"image": "nginx", "tag": "1"}}})
+        Kind::NovaCluster => of(cluster(), Ground::Cluster, json!({}), ("defaultPlan", json!(["gold"]))),
+        Kind::NovaPlan => {
+            let spec = json!({"quotas": {"cpu": "10", "memory": "10Gi", "pods": 50}});
+            of(plan(), Ground::Cluster, spec, quotas)
         }
-        Kind::NovaCluster | Kind::NovaProject | Kind::NovaSandbox => json!({}),
+        Kind::NovaTenant => {
+            let spec = json!({"plan": "gold", "owners": [{"kind": "User", "name": "alice"}]});
+            of(tenant(), Ground::Cluster, spec, policy)
+        }
+        Kind::NovaProject => of(project(), Ground::Tenant, json!({}), policy),
+        Kind::NovaSandbox => of(sandbox(), Ground::Tenant, json!({}), quotas),
+        Kind::NovaApp => {
+            let image = json!({"image": "nginx", "tag": "1"});
+            let spec = json!({"source": {"kind": "containerImage", "containerImage": image}});
+            of(app(), Ground::Project, spec, ("source", json!({"kind": "floppyDisk"})))
+        }
     }
 }
 
@@ -83,7 +116,7 @@ pub fn child(kind: &'static ChildKind, namespace: &str, name: &str) -> String {
 
 /// Writes a Nova object as its author does.
 pub fn create(world: &World, key: &Key) {
-    world.server.put(&path(key), manifest(key, &spec(key.kind)));
+    world.server.put(&path(key), manifest(key, &sample(key.kind).spec));
     world.watch();
 }
 
@@ -191,24 +224,23 @@ pub async fn with_app() -> World {
 
 /// A world in which the object is there and settled.
 pub async fn with(key: &Key) -> World {
-    match key.kind {
-        Kind::NovaApp => with_app().await,
-        Kind::NovaProject | Kind::NovaSandbox => with_workspace(key).await,
-        Kind::NovaCluster | Kind::NovaPlan | Kind::NovaTenant => with_tenant().await,
+    match sample(key.kind).ground {
+        Ground::Project => with_app().await,
+        Ground::Tenant => with_workspace(key).await,
+        Ground::Cluster => {
+            let world = with_tenant().await;
+            if world.server.get(&path(key)).is_none() {
+                create(&world, key);
+                settle(&world, key).await;
+            }
+            world
+        }
     }
 }
 
 /// The object of each kind that these tests have.
 pub fn one_of_each() -> Vec<Key> {
-    let of = |kind: &Kind| match kind {
-        Kind::NovaCluster => cluster(),
-        Kind::NovaPlan => plan(),
-        Kind::NovaTenant => tenant(),
-        Kind::NovaProject => project(),
-        Kind::NovaSandbox => sandbox(),
-        Kind::NovaApp => app(),
-    };
-    Kind::ALL.iter().map(of).collect()
+    Kind::ALL.iter().map(|kind| sample(*kind).key).collect()
 }
 
 /// Status and reason of a condition.
