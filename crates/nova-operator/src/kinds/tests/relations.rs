@@ -48,10 +48,14 @@ fn keys<const N: usize>(expected: [(Key, Due); N]) -> BTreeMap<Key, Due> {
     expected.into()
 }
 
-/// The world of an app, its sandbox, and another tenant that names no plan.
+/// The world of an app, an object of every other kind, and another tenant that names no plan.
 async fn everything() -> World {
     let world = with_app().await;
-    create(&world, &sandbox());
+    for key in one_of_each() {
+        if world.server.get(&path(&key)).is_none() {
+            create(&world, &key);
+        }
+    }
     let other = key(Kind::NovaTenant, "", "other");
     world.server.put(&path(&other), manifest(&other, &json!({})));
     world.watch();
