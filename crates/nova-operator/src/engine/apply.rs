@@ -15,22 +15,27 @@ use serde_json::{Value, json};
 
 use super::cached_object::CachedObject;
 use super::cx::Cx;
-use super::fetched::Fetched;
+use super::fetched::{Fetched, hash};
 use super::health::DryRun;
 use super::interrupt::{Interrupt, ignore_in_progress};
 use super::key::ObjectKey;
 use super::relations::Change;
 use super::request::CALL_TIMEOUT;
+use super::throttle::REPAIRS_REFILL;
 
 /// How long an authoriser may take to see a binding.
 const YOUNG: Duration = Duration::from_secs(5);
 
 impl Cx<'_> {
-    /// Carries out a plan, step by step; the first that cannot be done stops it.
+    /// Carries out a plan, step by step; the first that cannot be done stops it. What somebody else undoes does not.
     pub async fn carry_out(&self, children: impl Children, owner_uid: &str) -> Result<(), Interrupt> {
+        let mut contested = Vec::new();
         for step in children.steps() {
             match step {
-                Step::Apply(stage, child) => drop(self.apply(stage, &child).await?),
+                Step::Apply(stage, child) => match self.apply(stage, &child).await {
+                    Err(Interrupt::Contested(problem)) => contested.push(*problem),
+                    applied => drop(applied?),
+                },
                 Step::Await(at, is_so, problem) => {
                     if !self.cached(&at).is_some_and(|row| is_so(&row.live())) {
                         return Err(Interrupt::Problem(problem));
@@ -39,7 +44,7 @@ impl Cx<'_> {
                 Step::Remove(at) => self.prune(&at, owner_uid).await?,
             }
         }
-        Ok(())
+        Interrupt::unless_empty(contested)
     }
 
     /// Deletes a child that is no longer asked for, without waiting for its end.
@@ -112,7 +117,7 @@ impl Cx<'_> {
         &self,
         stage: ConditionType,
         child: &Child,
-        mut desired: Value,
+        desired: Value,
         live: &Live,
     ) -> Result<CachedObject, Interrupt> {
         if child.needs_replacing(&desired, live) {
@@ -120,8 +125,9 @@ impl Cx<'_> {
             return self.create(stage, child, desired).await;
         }
         // To that very object, so that one deleted meanwhile is not made again by accident.
-        desired["metadata"]["uid"] = json!(live.text("/metadata/uid"));
-        self.patch(stage, &child.at, desired, PatchParams::apply(self.key.kind.manager()).force()).await
+        let uid = json!(live.text("/metadata/uid"));
+        let params = PatchParams::apply(self.key.kind.manager()).force();
+        self.write(stage, &child.at, desired, ("uid", uid), params).await
     }
 
     /// Applies where nothing is. Alone, an apply would merge into what somebody has made a moment ago; no object has this
@@ -130,10 +136,48 @@ impl Cx<'_> {
         &self,
         stage: ConditionType,
         child: &Child,
-        mut desired: Value,
+        desired: Value,
     ) -> Result<CachedObject, Interrupt> {
-        desired["metadata"]["resourceVersion"] = json!("1");
-        self.patch(stage, &child.at, desired, PatchParams::apply(self.key.kind.manager())).await
+        let params = PatchParams::apply(self.key.kind.manager());
+        self.write(stage, &child.at, desired, ("resourceVersion", json!("1")), params).await
+    }
+
+    /// Writes a child, unless what is written to it is undone each time: that is not repeated for ever.
+    async fn write(
+        &self,
+        stage: ConditionType,
+        at: &ChildRef,
+        mut desired: Value,
+        (precondition, value): (&str, Value),
+        params: PatchParams,
+    ) -> Result<CachedObject, Interrupt> {
+        let what = hash(&desired.to_string());
+        if let Some(wait) = self.engine.repairs.wait(at, what) {
+            return Err(self.contested(stage, at, wait));
+        }
+        desired["metadata"][precondition] = value;
+        let row = self.patch(stage, at, desired, params).await?;
+        if self.engine.repairs.written(at, what) {
+            return Err(self.contested(stage, at, REPAIRS_REFILL));
+        }
+        Ok(row)
+    }
+
+    /// Somebody else undoes what is written to a child; it is looked at again after a while.
+    fn contested(&self, stage: ConditionType, at: &ChildRef, wait: Duration) -> Interrupt {
+        self.requeue_after(wait);
+        let ChildRef { kind, namespace, name } = at;
+        let place = if namespace.is_empty() { String::new() } else { format!(" -n {namespace}") };
+        let message = format!(
+            "somebody else changes or deletes it again and again; it is put right every {} s at most",
+            REPAIRS_REFILL.as_secs()
+        );
+        let look = format!("kubectl get {}{place} {name} -o yaml --show-managed-fields", kind.plural);
+        let problem = Problem::new(stage, Reason::Throttled, at, message)
+            .code(Code::Kn409)
+            .class(BlockerClass::User)
+            .fix(format!("stop the other writer; see who it is: {look}"));
+        Interrupt::Contested(Box::new(problem))
     }
 
     async fn patch(

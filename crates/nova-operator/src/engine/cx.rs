@@ -29,7 +29,7 @@ use super::relations::{Change, Routes, Wake, When};
 use super::request::{CALL_TIMEOUT, refusal};
 use super::slots::Slots;
 use super::stores::{AGE, LEAF_OF, StoreId, Stores, age_of};
-use super::throttle::{StatusThrottle, Stopwatch};
+use super::throttle::{Repairs, StatusThrottle, Stopwatch};
 use super::watches::WatchStates;
 
 /// What all controllers share.
@@ -54,6 +54,8 @@ pub struct Engine {
     pub stopwatch: Stopwatch,
     /// How often what moves is written.
     pub throttle: StatusThrottle,
+    /// How often the same was written to each child.
+    pub repairs: Repairs,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Which backends answer.

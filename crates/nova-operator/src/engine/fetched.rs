@@ -150,7 +150,8 @@ struct Entry<'a> {
     fields_v1: Option<&'a RawValue>,
 }
 
-fn hash(text: &str) -> u64 {
+/// Equal for equal texts, in this process.
+pub fn hash(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     hasher.finish()

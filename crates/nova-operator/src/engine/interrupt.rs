@@ -7,6 +7,8 @@ use nova_plan::Problem;
 pub enum Interrupt {
     /// To be told in status.
     Problem(Box<Problem>),
+    /// To be told in status, of a child that somebody else changes again and again; what else there is to do goes on.
+    Contested(Box<Problem>),
     /// Several to be told in status, the leading one first.
     Problems(Vec<Problem>),
     /// A race, or a cache or an authoriser that is a moment behind: look again, status stays.

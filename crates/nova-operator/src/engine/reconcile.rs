@@ -132,7 +132,7 @@ async fn reconcile<K: Controller>(cx: &Cx<'_>, needs: &BTreeSet<StoreId>) -> End
     };
     let outcome = match result {
         Ok(()) => Outcome::Ready,
-        Err(Interrupt::Problem(problem)) => Outcome::NotReady(vec![*problem]),
+        Err(Interrupt::Problem(problem) | Interrupt::Contested(problem)) => Outcome::NotReady(vec![*problem]),
         Err(Interrupt::Problems(problems)) => Outcome::NotReady(problems),
         Err(Interrupt::Requeue) if engine.backoff.races(key) < RACES => {
             return End::again("requeued", engine.backoff.raced(key));

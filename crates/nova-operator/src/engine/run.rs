@@ -144,6 +144,7 @@ impl Operator {
             slots: super::slots::Slots::default(),
             stopwatch: super::throttle::Stopwatch::default(),
             throttle: super::throttle::StatusThrottle::default(),
+            repairs: super::throttle::Repairs::default(),
             metrics,
             health: Health::default(),
             watches: WatchStates::default(),

@@ -1,9 +1,11 @@
-//! How often what moves all the time is written to a status: each piece of news would be a write. No I/O.
+//! How often is written what moves all the time: news in a status, and a child that somebody else changes again and
+//! again. No I/O.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nova_plan::child::ChildRef;
 use tokio::time::Instant;
 
 use super::key::Key;
@@ -14,6 +16,13 @@ const PROGRESS: Duration = Duration::from_secs(4);
 const FACTS_AT_ONCE: u32 = 4;
 /// … and once more after each such time.
 const FACTS_REFILL: Duration = Duration::from_secs(30);
+
+/// The same may be written to a child so often in a row …
+const REPAIRS_AT_ONCE: u32 = 10;
+/// … and once more after each such time.
+pub const REPAIRS_REFILL: Duration = Duration::from_secs(6);
+/// Children of which writes are remembered before those are forgotten that count no more.
+const REPAIRS_KEPT: usize = 256;
 
 /// What a write of status is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +98,65 @@ impl StatusThrottle {
     }
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    /// What was written, as a hash.
+    what: u64,
+    times: u32,
+    refilled: Instant,
+}
+
+impl Written {
+    /// How often it counts now, and since when.
+    fn refill(&mut self) {
+        let refills = self.refilled.elapsed().as_secs() / REPAIRS_REFILL.as_secs();
+        let refills = u32::try_from(refills).unwrap_or(u32::MAX).min(self.times);
+        self.times -= refills;
+        self.refilled =
+            if self.times == 0 { Instant::now() } else { self.refilled + REPAIRS_REFILL * refills };
+    }
+}
+
+/// How often the same was written to each child: two writers that undo each other's work never come to an end.
+#[derive(Debug, Default)]
+pub struct Repairs(Mutex<(HashMap<ChildRef, Written>, usize)>);
+
+impl Repairs {
+    /// How long `what`, a hash, may not be written to a child; none when it may be now.
+    pub fn wait(&self, at: &ChildRef, what: u64) -> Option<Duration> {
+        let mut guard = self.lock();
+        let written = guard.0.get_mut(at).filter(|written| written.what == what)?;
+        written.refill();
+        let over = written.times > REPAIRS_AT_ONCE;
+        over.then(|| REPAIRS_REFILL.saturating_sub(written.refilled.elapsed()))
+    }
+
+    /// It was written now. True when that was so often that somebody else must have undone it each time.
+    pub fn written(&self, at: &ChildRef, what: u64) -> bool {
+        let mut guard = self.lock();
+        let (children, bound) = &mut *guard;
+        if children.len() >= REPAIRS_KEPT.max(*bound) {
+            children.retain(|_, written| {
+                written.refill();
+                written.times > 0
+            });
+            // Looked through again when it has doubled, not for each write.
+            *bound = 2 * children.len();
+        }
+        let fresh = Written { what, times: 0, refilled: Instant::now() };
+        let written = children.entry(at.clone()).or_insert(fresh);
+        if written.what != what {
+            *written = fresh;
+        }
+        written.times += 1;
+        written.times > REPAIRS_AT_ONCE
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (HashMap<ChildRef, Written>, usize)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Since when something holds of an object, as this process has seen it.
 #[derive(Debug, Default)]
 pub struct Stopwatch(Mutex<HashMap<Key, Instant>>);
@@ -127,6 +195,42 @@ mod tests {
         assert_eq!(throttle.remaining(&key, News::Progress), Some(Duration::from_secs(3)));
         throttle.progress_ended(&key);
         assert_eq!(throttle.remaining(&key, News::Progress), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_is_written_ten_times_and_then_every_six_seconds_and_something_else_at_once() {
+        let repairs = Repairs::default();
+        let at = ChildRef::cluster(&nova_plan::child::NAMESPACE, "a");
+        for _ in 0..10 {
+            assert_eq!((repairs.wait(&at, 1), repairs.written(&at, 1)), (None, false));
+        }
+        assert_eq!((repairs.wait(&at, 1), repairs.written(&at, 1)), (None, true));
+        let mut written = 0;
+        for _ in 0..600 {
+            match repairs.wait(&at, 1) {
+                None => {
+                    assert!(repairs.written(&at, 1), "it is contested still");
+                    written += 1;
+                }
+                Some(wait) => assert!(wait <= REPAIRS_REFILL),
+            }
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        assert!((9..=10).contains(&written), "{written} in a minute");
+        assert_eq!(repairs.wait(&at, 2), None, "another edit");
+        let other = ChildRef::cluster(&nova_plan::child::NAMESPACE, "b");
+        assert_eq!((repairs.wait(&other, 1), repairs.written(&other, 1)), (None, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn writes_that_count_no_more_are_forgotten() {
+        let repairs = Repairs::default();
+        for n in 0..10 * REPAIRS_KEPT {
+            repairs.written(&ChildRef::cluster(&nova_plan::child::NAMESPACE, &n.to_string()), 1);
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        let kept = repairs.lock().0.len();
+        assert!(kept <= REPAIRS_KEPT, "{kept}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,11 +1,15 @@
 //! Passes over a `NovaProject`.
 
+use std::time::Duration;
+
 use nova_plan::adapters::vela;
-use nova_plan::child::{NAMESPACE, ROLE_BINDING};
+use nova_plan::child::{NAMESPACE, NETWORK_POLICY, ROLE_BINDING};
 use serde_json::{Value, json};
 
 use super::surroundings::*;
+use crate::engine::queue::Due;
 use crate::engine::testing::World;
+use crate::engine::throttle::REPAIRS_REFILL;
 
 const BY: &str = "fieldManager=kubenova/project";
 
@@ -50,6 +54,57 @@ async fn a_new_project_is_made_in_order_and_people_come_in_when_its_quota_counts
     assert_eq!(writes, expected);
     assert!(is_ready(&world, &project()), "{:#}", world.status(&project()));
     assert_eq!(world.undeclared_reads(), 0);
+}
+
+/// Two writers that undo each other's work write for ever, if nobody gives way.
+#[tokio::test(start_paused = true)]
+async fn what_somebody_undoes_again_and_again_is_told_and_put_right_every_few_seconds_and_the_rest_at_once() {
+    let world = with_workspace(&project()).await;
+    let contested = child(&NETWORK_POLICY, APPS, "kubenova-allow-dns");
+    let other = child(&ROLE_BINDING, APPS, "kubenova-project-dev-binding");
+    let spoil = |at: &str, field: &str, value: Value| {
+        world.server.edit(at, |object| {
+            object[field] = value;
+            object["metadata"]["managedFields"] = json!([]);
+        });
+        world.watch();
+    };
+    let (mut repairs, mut told) = (0, 0);
+    let round = async |repairs: &mut usize, told: &mut usize| {
+        spoil(&contested, "spec", json!({"egress": []}));
+        let lines = world.lines(&project()).await;
+        *repairs += lines.iter().filter(|line| line.contains(&contested)).count();
+        *told += lines.iter().filter(|line| line.contains("/status?")).count();
+    };
+    for _ in 0..100 {
+        round(&mut repairs, &mut told).await;
+    }
+    // That it was made is the first of eleven writes.
+    assert_eq!((repairs, told), (10, 1));
+    let ready = condition(&world, &project(), "Ready");
+    assert_eq!(ready, ("False".to_owned(), "Throttled".to_owned()), "{:#}", world.status(&project()));
+    assert_eq!(condition(&world, &project(), "Throttled").0, "True");
+    let fix = &world.status(&project())["blockers"][0]["fix"];
+    let look = "kubectl get networkpolicies -n tn-acme-app-shop kubenova-allow-dns";
+    assert!(fix.as_str().unwrap_or_default().contains(look), "{fix}");
+    world.queued();
+    world.pass(&project()).await;
+    assert!(matches!(world.queued()[&project()], Due::After(wait) if wait <= REPAIRS_REFILL));
+
+    // What comes after it in the plan is put right at once.
+    spoil(&other, "subjects", json!([]));
+    assert!(world.lines(&project()).await.iter().any(|line| line.contains(&other)));
+    (repairs, told) = (0, 0);
+    for _ in 0..600 {
+        tokio::time::advance(Duration::from_millis(100)).await;
+        round(&mut repairs, &mut told).await;
+    }
+    assert!((9..=10).contains(&repairs), "{repairs} in a minute");
+    assert!(told <= 1, "{told} statuses");
+    // The other one gives up.
+    tokio::time::advance(REPAIRS_REFILL).await;
+    settle(&world, &project()).await;
+    assert!(is_ready(&world, &project()), "{:#}", world.status(&project()));
 }
 
 fn delete(world: &World, policy: &str) {
