@@ -21,18 +21,18 @@ pub struct Quotas {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "bytes_schema")]
     pub memory: Option<Quantity>,
-    /// Number of pods that may run at the same time.
+    /// Number of pods that may run at the same time, such as `20`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1_000_000))]
-    pub pods: Option<i64>,
+    #[schemars(schema_with = "count_schema")]
+    pub pods: Option<Quantity>,
     /// Storage that volume claims may request together, such as `100Gi` (requests.storage).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "bytes_schema")]
     pub storage: Option<Quantity>,
     /// Number of Services of type `LoadBalancer`.
     #[serde(rename = "services.loadbalancers", default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1_000_000))]
-    pub services_loadbalancers: Option<i64>,
+    #[schemars(schema_with = "count_schema")]
+    pub services_loadbalancers: Option<Quantity>,
 }
 
 /// Limits of a single container: what it gets when it asks for nothing, and the most it may ask for.
@@ -92,6 +92,15 @@ pub(crate) fn cpu_schema(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-int-or-string": true,
         "maxLength": 16,
         "x-kubernetes-validations": [rules::cores()],
+    })
+}
+
+/// Schema of a number of things: an integer or a text, as in a `ResourceQuota`.
+pub(crate) fn count_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "maxLength": 8,
+        "x-kubernetes-validations": [rules::count()],
     })
 }
 

@@ -117,9 +117,15 @@ pub(crate) fn cores() -> Rule {
         .message("must be a number of cores such as 4, '0.5' or 500m")
 }
 
+/// A number of things.
+pub(crate) fn count() -> Rule {
+    Rule::new("string(self).matches('^([0-9]{1,6}|[0-9]{1,3}k)$')")
+        .message("must be a whole number such as 20, at most 999999")
+}
+
 /// A number of bytes with an optional unit.
 pub(crate) fn bytes() -> Rule {
-    Rule::new("string(self).matches('^[0-9]{1,15}([.][0-9]{1,3})?(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$')")
+    Rule::new("string(self).matches('^[0-9]{1,15}(([.][0-9]{1,3})?(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi))?$')")
         .message("must be an amount of bytes such as 512Mi or 4Gi; 'm' would mean thousandths of a byte")
 }
 

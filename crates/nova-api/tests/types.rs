@@ -92,11 +92,14 @@ fn a_full_status_stands_flat_and_survives() {
 
 #[test]
 fn amounts_are_read_from_integers_and_strings() {
-    let quotas: Quotas =
-        serde_json::from_value(json!({ "cpu": 4, "memory": "8Gi", "services.loadbalancers": 2 })).unwrap();
+    let quotas: Quotas = serde_json::from_value(
+        json!({ "cpu": 4, "memory": "8Gi", "pods": "20", "services.loadbalancers": 2 }),
+    )
+    .unwrap();
     assert_eq!(quotas.cpu, Some(Quantity("4".into())));
     assert_eq!(quotas.memory, Some(Quantity("8Gi".into())));
-    assert_eq!(quotas.services_loadbalancers, Some(2));
+    assert_eq!(quotas.pods, Some(Quantity("20".into())));
+    assert_eq!(quotas.services_loadbalancers, Some(Quantity("2".into())));
 }
 
 #[test]

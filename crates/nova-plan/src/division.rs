@@ -11,8 +11,17 @@ use crate::quantity::Amount;
 /// Amounts by `ResourceQuota` key, such as `requests.cpu`.
 pub type Hard = BTreeMap<String, Amount>;
 
-/// Keys that count things, which are divided into whole numbers.
-const COUNTED: [&str; 2] = ["pods", "services.loadbalancers"];
+/// Keys that count things: what cannot be divided evenly is given away one by one.
+const THINGS: [&str; 2] = ["pods", "services.loadbalancers"];
+
+/// Keys of what there can be a part of: thousandths of a core. Bytes and things are whole.
+const DIVISIBLE: [&str; 1] = ["requests.cpu"];
+
+/// An amount of a resource, rounded down to what there can be of it.
+#[must_use]
+pub fn countable(key: &str, amount: Amount) -> Amount {
+    if DIVISIBLE.contains(&key) { amount } else { amount.floor_to_whole() }
+}
 
 /// A namespace that takes part.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -136,10 +145,10 @@ fn targets(key: &str, whole: Amount, members: &[Member], shortfalls: &mut Vec<Sh
         })
         .collect();
     let sharing = own.iter().filter(|share| share.is_none()).count();
-    let counted = COUNTED.contains(&key);
-    let part = if counted { rest.part_of(sharing).floor_to_whole() } else { rest.part_of(sharing) };
+    let part = countable(key, rest.part_of(sharing));
     // What cannot be divided evenly goes to the oldest, one each.
-    let mut left_over = if counted { rest.saturating_sub(part.times(sharing)) } else { Amount::ZERO };
+    let mut left_over =
+        if THINGS.contains(&key) { rest.saturating_sub(part.times(sharing)) } else { Amount::ZERO };
     members
         .iter()
         .zip(own)
@@ -201,6 +210,24 @@ mod tests {
         assert_eq!(division.target["a"], total);
         assert_eq!(division.target["b"]["services.loadbalancers"], Amount::ZERO);
         assert!(division.shortfalls.is_empty());
+    }
+
+    #[test]
+    fn bytes_are_whole_and_cores_are_not() {
+        let all = |text| Amount::parse(text).unwrap();
+        let total = Hard::from([
+            ("requests.memory".to_owned(), all("10T")),
+            ("requests.storage".to_owned(), all("10Ti")),
+            ("requests.cpu".to_owned(), all("10")),
+        ]);
+        let division = divide(&total, &["a", "b", "c"].map(|name| member(name, None)));
+        let share = |key: &str| division.target["b"][key].to_string();
+        assert_eq!(share("requests.memory"), "3333333333333");
+        assert_eq!(share("requests.storage"), "3495253Mi");
+        assert_eq!(share("requests.cpu"), "3333m");
+        for key in total.keys() {
+            assert!(division.target.values().map(|hard| hard[key]).sum::<Amount>() <= total[key], "{key}");
+        }
     }
 
     #[test]

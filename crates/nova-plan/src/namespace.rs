@@ -10,7 +10,7 @@ use crate::child::{
     Child, ChildKind, ChildRef, LIMIT_RANGE, Live, NAMESPACE, NETWORK_POLICY, Owner, RESOURCE_QUOTA,
     ROLE_BINDING, SERVICE_ACCOUNT,
 };
-use crate::division::Hard;
+use crate::division::{self, Hard};
 use crate::names::{
     CRITICAL_PODS, DEPLOYER, LIMITS, NamespaceType, OBJECTS, OPERATOR_SERVICE_ACCOUNT, QUOTA,
     SYSTEM_NAMESPACE, binding_name, finalizer, label, role,
@@ -384,10 +384,13 @@ pub fn hard(quotas: Option<&Quotas>) -> Result<Hard, InvalidAmount> {
             ("cpu", "requests.cpu", quotas.cpu.as_ref()),
             ("memory", "requests.memory", quotas.memory.as_ref()),
             ("storage", "requests.storage", quotas.storage.as_ref()),
+            ("pods", "pods", quotas.pods.as_ref()),
+            ("services.loadbalancers", "services.loadbalancers", quotas.services_loadbalancers.as_ref()),
         ],
     )?;
-    let counts = [("pods", quotas.pods), ("services.loadbalancers", quotas.services_loadbalancers)];
-    hard.extend(counts.into_iter().filter_map(|(key, count)| Some((key.to_owned(), Amount::whole(count?)))));
+    for (key, amount) in &mut hard {
+        *amount = division::countable(key, *amount);
+    }
     Ok(hard)
 }
 

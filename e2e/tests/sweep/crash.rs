@@ -35,19 +35,24 @@ async fn make(world: &World, tenant: String) -> Result<String> {
     Ok(tenant)
 }
 
-/// Waits until the operator is killed, and starts it anew. False when `over` came first: the write was never made.
+/// Waits until the operator is killed, and starts it anew. False when `over` ended first: the write was never made.
 async fn killed(
     stage: &Stage<'_>,
     operator: &mut OperatorProcess,
-    over: impl AsyncFn() -> bool,
+    over: impl Future<Output = Result<()>>,
 ) -> Result<bool> {
-    let start = Instant::now();
-    while !stage.proxy.has_killed() {
-        if over().await {
-            return Ok(false);
+    let kill = eventually("the operator is killed", CONVERGES, async || {
+        if stage.proxy.has_killed() { Ok(()) } else { Err("the write was not made".to_owned()) }
+    });
+    tokio::select! {
+        biased;
+        killed = kill => killed?,
+        over = over => {
+            over?;
+            if !stage.proxy.has_killed() {
+                return Ok(false);
+            }
         }
-        ensure!(start.elapsed() < CONVERGES, "neither was the write made nor its purpose reached");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     operator.ended(Duration::from_secs(2)).await?;
     stage.proxy.clear();
@@ -78,12 +83,14 @@ async fn deletions(stage: &Stage<'_>, operator: &mut OperatorProcess) -> Result<
     let mut missed = Vec::new();
     for (tenant, target) in tenants.iter().zip(&targets) {
         arm(proxy, target.rule(tenant)?, operator);
-        let gone = async || super::is_gone(world, tenant).await;
-        super::ask_to_delete(world, tenant).await?;
+        let before = proxy.writes().len();
+        let gone = delete(world, tenant);
         if killed(stage, operator, gone).await.with_context(|| format!("{tenant}: killed after {target}"))? {
             println!("killed after {target}");
         } else {
-            missed.push(target.to_string());
+            let made = Signature::all(&proxy.writes()[before..], tenant);
+            let made: Vec<String> = made.iter().map(ToString::to_string).collect();
+            missed.push(format!("{target}, but {}", made.join(", ")));
         }
     }
     for tenant in &tenants {
@@ -101,8 +108,7 @@ async fn drifts(stage: &Stage<'_>, operator: &mut OperatorProcess) -> Result<Vec
     for child in children(world, &tenant).await? {
         arm(proxy, child.rule.clone(), operator);
         let drifted = drift(&child).await?;
-        let never = async || false;
-        killed(stage, operator, never).await.with_context(|| child.title.clone())?;
+        killed(stage, operator, std::future::pending()).await.with_context(|| child.title.clone())?;
         eventually("it is as before", CONVERGES, async || is_as(&child, &drifted).await).await?;
         println!("killed after the repair of {}", child.title);
     }

@@ -264,7 +264,6 @@ fn hit(injected: Vec<(Kind, Signature, Injected)>) -> Vec<(Kind, Signature)> {
 
 /// Deletes a tenant and then its plan, and waits until each is gone.
 async fn delete(world: &World, tenant: &str) -> Result<()> {
-    ask_to_delete(world, tenant).await?;
     for (api, name) in [(tenants(world), tenant.to_owned()), (plans(world), plan_of(tenant))] {
         if api.get_opt(&name).await?.is_some_and(|live| live.metadata.deletion_timestamp.is_none()) {
             api.delete(&name, &DeleteParams::default()).await?;
@@ -279,18 +278,6 @@ async fn delete(world: &World, tenant: &str) -> Result<()> {
 }
 
 /// Deletes a tenant that is not being deleted yet.
-async fn ask_to_delete(world: &World, tenant: &str) -> Result<()> {
-    let api = tenants(world);
-    if api.get_opt(tenant).await?.is_some_and(|live| live.metadata.deletion_timestamp.is_none()) {
-        api.delete(tenant, &DeleteParams::default()).await?;
-    }
-    Ok(())
-}
-
-async fn is_gone(world: &World, tenant: &str) -> bool {
-    tenants(world).get_opt(tenant).await.is_ok_and(|live| live.is_none())
-}
-
 /// Nothing in the cluster speaks of any of these tenants any more.
 async fn nothing_is_left(world: &World, tenants: &[String]) -> Result<()> {
     eventually("nothing is left", SETTLES, async || {

@@ -31,7 +31,7 @@ use crate::{
     ),
     printcolumn(name = "CPU", type_ = "string", json_path = ".spec.quotas.cpu"),
     printcolumn(name = "Memory", type_ = "string", json_path = ".spec.quotas.memory"),
-    printcolumn(name = "Pods", type_ = "integer", json_path = ".spec.quotas.pods"),
+    printcolumn(name = "Pods", type_ = "string", json_path = ".spec.quotas.pods"),
     printcolumn(name = "Tenants", type_ = "integer", json_path = ".status.tenants"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
