@@ -49,6 +49,8 @@ pub mod label {
     pub const NAMESPACE_TYPE: &str = "kubenova.io/namespace-type";
     /// `true` on sandboxes.
     pub const SANDBOX: &str = "kubenova.io/sandbox";
+    /// On the namespaces of a tenant that is suspended.
+    pub const SUSPENDED: &str = "kubenova.io/suspended";
     /// Capsule's request to take a namespace into a tenant.
     pub const CAPSULE_TENANT: &str = "capsule.clastix.io/tenant";
     /// Vela's name of the Application, on everything it makes.

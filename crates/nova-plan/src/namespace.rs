@@ -18,6 +18,7 @@ use crate::names::{
 use crate::problem::Problem;
 use crate::quantity::{Amount, InvalidQuantity};
 use crate::step::{self, Step, apply_all};
+use crate::tenant::ValidTenant;
 
 /// Names of the network policies of a closed namespace.
 pub const NETWORK_POLICIES: [&str; 3] =
@@ -144,12 +145,12 @@ impl NamespaceBuilder<'_> {
     /// The namespace itself, owned by the Capsule tenant: label and reference are what its webhook would
     /// set, so the result is the same with and without the webhook.
     #[must_use]
-    pub fn namespace(&self, kind: NamespaceType, tenant: &str) -> Child {
+    pub fn namespace(&self, kind: NamespaceType, tenant: &ValidTenant) -> Child {
         // Baseline, because most public images run as root; what would break under restricted is warned of.
         let enforce = if kind == NamespaceType::Home { "restricted" } else { "baseline" };
         let mut labels = Map::from_iter([
             (label::NAMESPACE_TYPE.to_owned(), json!(kind.as_str())),
-            (label::CAPSULE_TENANT.to_owned(), json!(tenant)),
+            (label::CAPSULE_TENANT.to_owned(), json!(tenant.name.as_str())),
             ("pod-security.kubernetes.io/enforce".to_owned(), json!(enforce)),
             ("pod-security.kubernetes.io/audit".to_owned(), json!("restricted")),
             ("pod-security.kubernetes.io/warn".to_owned(), json!("restricted")),
@@ -157,9 +158,12 @@ impl NamespaceBuilder<'_> {
         if kind == NamespaceType::Sandbox {
             labels.insert(label::SANDBOX.to_owned(), json!("true"));
         }
+        if tenant.suspended {
+            labels.insert(label::SUSPENDED.to_owned(), json!("true"));
+        }
         let at = ChildRef::cluster(&NAMESPACE, self.namespace);
         Child::new(at, self.owner, &json!({"metadata": {"labels": labels}}))
-            .owned_by(capsule::tenant_ref(tenant))
+            .owned_by(capsule::tenant_ref(tenant.name.as_str()))
     }
 
     /// A binding of one of our roles.

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use nova_api::NovaKind;
-use nova_api::conditions::{Code, ConditionType};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use nova_api::conditions::{Code, ConditionType, Reason};
 use nova_api::v1alpha1::{NovaApp, NovaCluster, NovaPlan, NovaProject, NovaTenant};
+use nova_api::{CoreStatus, NovaKind, NovaStatus};
 
 use crate::adapters::capsule;
 use crate::child::{ChildRef, NAMESPACE, Owner};
@@ -12,6 +14,7 @@ use crate::kind::{Lookup, index};
 use crate::names::{LOCAL_CLUSTER, Managed, TenantName, home_of, parse_namespace};
 use crate::problem::Problem;
 use crate::tenant::{self, References, ValidTenant, dev_group_of, plan_in_force};
+use crate::verdict::mark;
 
 const STAGE: ConditionType = ConditionType::DependenciesMet;
 
@@ -108,6 +111,39 @@ pub fn surroundings<K: NovaKind>(workspace: &K, see: &impl Lookup) -> Result<Val
     }
 }
 
+/// Tells a hold of the tenant on an object of it, beside how the object stands.
+pub(crate) fn suspended<K: NovaKind>(
+    object: &K,
+    mut core: CoreStatus,
+    suspended: bool,
+    now: Timestamp,
+) -> CoreStatus {
+    if suspended && core.condition(ConditionType::Suspended).is_none() {
+        let before = object.status().map(NovaStatus::core);
+        let message = "the tenant is suspended: what runs goes on, and nothing new is made";
+        mark(&mut core, before, ConditionType::Suspended, Reason::Suspended, message, now);
+    }
+    core
+}
+
+/// An object of a suspended tenant that would be new, or other than before.
+#[must_use]
+pub fn held(tenant: &str) -> Problem {
+    let message = "it is suspended, and nothing new is made in it";
+    Problem::new(STAGE, Reason::Suspended, format!("NovaTenant {tenant}"), message)
+        .code(Code::Kn403)
+        .fix("none needed: this goes on by itself when spec.suspended of the tenant is false again")
+}
+
+/// An object asks for what it has not yet been: it is new, was edited, or was held before and not edited back.
+#[must_use]
+pub fn asks_for_more<K: NovaKind>(object: &K) -> bool {
+    let Some(core) = object.status().map(NovaStatus::core) else { return true };
+    let held = |c: &Condition| c.reason == Reason::Suspended.as_str();
+    core.observed_generation != object.meta().generation
+        || core.condition(ConditionType::Ready).is_none_or(held)
+}
+
 /// What an app takes over from the project in whose namespace it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Project {
@@ -115,6 +151,8 @@ pub struct Project {
     pub owner: Owner,
     /// Most apps in the project.
     pub max_apps: Option<i32>,
+    /// The tenant is suspended.
+    pub suspended: bool,
 }
 
 /// The project in whose namespace an app is.
@@ -150,5 +188,5 @@ pub fn project_of(app: &NovaApp, see: &impl Lookup) -> Result<Project, Problem> 
         app_id: None,
         ..valid.owner
     };
-    Ok(Project { owner, max_apps: valid.max_apps_per_project })
+    Ok(Project { owner, max_apps: valid.max_apps_per_project, suspended: valid.suspended })
 }

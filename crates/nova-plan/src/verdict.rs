@@ -86,7 +86,10 @@ fn phase(problems: &[Problem], deleting: bool) -> Phase {
         Some(p) if p.is_progress() => Phase::Applying,
         Some(p)
             if !p.is_terminal()
-                && matches!(p.reason, Reason::DependencyMissing | Reason::CapabilityMissing) =>
+                && matches!(
+                    p.reason,
+                    Reason::DependencyMissing | Reason::CapabilityMissing | Reason::Suspended
+                ) =>
         {
             Phase::Pending
         }

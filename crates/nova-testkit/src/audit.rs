@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -147,6 +147,8 @@ impl Audit {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error).with_context(|| format!("open {:?}", self.path)),
         };
+        let length = file.metadata().with_context(|| format!("look at {:?}", self.path))?.len();
+        ensure!(length >= mark.0, "{:?} has {length} bytes, and was read up to {} before", self.path, mark.0);
         file.seek(SeekFrom::Start(mark.0)).with_context(|| format!("read {:?}", self.path))?;
         let mut reader = BufReader::with_capacity(1 << 20, file);
         let mut position = mark.0;

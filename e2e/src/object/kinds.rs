@@ -22,7 +22,7 @@ pub struct Kind {
 }
 
 /// Kinds of others: group, version, kind, plural, namespaced. `Tenant` is Capsule's.
-const OTHERS: [(&str, &str, &str, &str, bool); 22] = [
+const OTHERS: [(&str, &str, &str, &str, bool); 23] = [
     ("capsule.clastix.io", "v1beta2", "Tenant", "tenants", false),
     ("core.oam.dev", "v1beta1", "Application", "applications", true),
     ("core.oam.dev", "v1beta1", "ResourceTracker", "resourcetrackers", false),
@@ -36,6 +36,7 @@ const OTHERS: [(&str, &str, &str, &str, bool); 22] = [
     ("", "v1", "ConfigMap", "configmaps", true),
     ("", "v1", "Secret", "secrets", true),
     ("apps", "v1", "Deployment", "deployments", true),
+    ("batch", "v1", "Job", "jobs", true),
     ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", true),
     ("rbac.authorization.k8s.io", "v1", "Role", "roles", true),
     ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", true),

@@ -5,6 +5,7 @@ mod expected;
 mod names;
 mod places;
 mod roles;
+mod suspension;
 mod table;
 mod writes;
 

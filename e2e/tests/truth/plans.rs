@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use e2e::film::Frame;
 use e2e::object::{self, Place};
-use e2e::{condition, eventually, is_ready, message};
+use e2e::{condition, is_ready, message};
 use serde_json::json;
 
 use crate::cases::ready_reason;
@@ -34,12 +34,6 @@ async fn a_suspended_tenant_says_so() -> Result<()> {
     let told = |f: &Frame| f.is("NovaTenant", "", NAME) && condition(&f.object, "Suspended").is_some();
     let told = film.first("the tenant says that it is suspended", start, PATIENCE, told).await?;
     println!("suspended told after {:.1?}", told.at - start);
-    let capsule = Place::new("Tenant", "", NAME);
-    eventually("Capsule has it cordoned", PATIENCE, async || {
-        let live = capsule.live(&world).await.map_err(|e| e.to_string())?;
-        if live.data["spec"]["cordoned"] == true { Ok(()) } else { Err(live.data["spec"].to_string()) }
-    })
-    .await?;
     let start = Instant::now();
     tenant(NAME).merge(&world, &json!({"spec": {"suspended": false}})).await?;
     let well = |f: &Frame| {

@@ -152,6 +152,7 @@ async fn deliver(
         observe(app, &row, observed);
     }
     let project = tenancy::project_of(app, cx)?;
+    observed.suspended = project.suspended;
     cx.need(&vela::BACKEND)?;
     let valid = valid(app, &project, cx)?;
     deployer_ready(cx, &cx.key.namespace)?;
@@ -162,7 +163,12 @@ async fn deliver(
     observed.version = Some(valid.version.clone());
     let asked =
         application.body.pointer("/metadata/annotations").map(|a| &a[annotation::VELA_PUBLISH_VERSION]);
-    let is_new = asked.and_then(|v| v.as_str()) != observed.publish_version.as_deref();
+    let asked = asked.and_then(|v| v.as_str());
+    let is_new = asked != observed.publish_version.as_deref();
+    // What ran before is kept as it was, and made again where somebody took it away.
+    if project.suspended && is_new && (observed.publish_version.is_some() || asked != told) {
+        return Err(tenancy::held(project.owner.tenant.as_deref().unwrap_or_default()).into());
+    }
     if is_new && !cx.engine.slots.take(cx.key, AT_VELA) {
         *place = Place::InLine;
         let message =

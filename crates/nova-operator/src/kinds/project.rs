@@ -112,10 +112,11 @@ impl Controller for NovaProject {
             drain_deleted_namespace(cx, namespace).await?;
         }
         let tenant = tenancy::surroundings(self, cx)?;
+        observed.suspended = tenant.suspended;
         let older = cx.older(workspace::enough(tenant.max_projects));
         let valid = project::validate(self, References { tenant: &tenant, older })?;
         cx.add_finalizer::<Self>().await?;
-        workspace::ensure(cx, &tenant, self.spec.quotas.as_ref(), project::build(&valid)).await
+        workspace::ensure(self, cx, &tenant, self.spec.quotas.as_ref(), project::build(&valid)).await
     }
 
     async fn cleanup(

@@ -66,10 +66,11 @@ impl Controller for NovaSandbox {
     async fn ensure(&self, cx: &Cx<'_>, observed: &mut Observed) -> Result<(), Interrupt> {
         observe(cx, observed);
         let tenant = tenancy::surroundings(self, cx)?;
+        observed.suspended = tenant.suspended;
         let older = cx.older(workspace::enough(tenant.max_sandboxes));
         let valid = sandbox::validate(self, References { tenant: &tenant, older })?;
         cx.add_finalizer::<Self>().await?;
-        workspace::ensure(cx, &tenant, self.spec.quotas.as_ref(), sandbox::build(&valid)).await
+        workspace::ensure(self, cx, &tenant, self.spec.quotas.as_ref(), sandbox::build(&valid)).await
     }
 
     async fn cleanup(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nova_api::NovaKind;
 use nova_api::conditions::ConditionType;
 use nova_api::v1alpha1::{DeletionPolicy, NamespaceQuota, Quotas};
 use nova_plan::adapters::{capsule, vela};
@@ -11,6 +12,7 @@ use nova_plan::child::{ChildRef, NAMESPACE, Ownership, RESOURCE_QUOTA, ROLE_BIND
 use nova_plan::deletion::{DELETING, foreign_application, waiting};
 use nova_plan::names::{QUOTA, binding_name, finalizer, role};
 use nova_plan::namespace::Children;
+use nova_plan::tenancy;
 use nova_plan::tenant::ValidTenant;
 use nova_plan::workspace::{capsule_problem, enforced_quota, lack, share_problem};
 
@@ -29,14 +31,23 @@ pub fn deletion_policy<K>(known: &Known<K>, of: impl FnOnce(&K) -> DeletionPolic
     }
 }
 
-/// Makes a workspace so, and tells what it lacks; `quotas` are its own.
-pub async fn ensure(
+/// Makes a workspace so, and tells what it lacks; `quotas` are its own. In a suspended tenant what is there stays as it
+/// was, and its namespace is marked before anything else.
+pub async fn ensure<K: NovaKind>(
+    workspace: &K,
     cx: &Cx<'_>,
     tenant: &ValidTenant,
     quotas: Option<&Quotas>,
     children: Children,
 ) -> Result<(), Interrupt> {
     let (at, owner_uid) = (children.namespace.at.clone(), children.namespace.owner_uid.clone());
+    let there = cx.cached(&at).is_some();
+    if tenant.suspended && !(there && !tenancy::asks_for_more(workspace)) {
+        if there {
+            cx.apply(ConditionType::NamespacesReady, &children.namespace).await?;
+        }
+        return Err(tenancy::held(tenant.name.as_str()).into());
+    }
     let carried_out = cx.carry_out(children, &owner_uid).await;
     let share = lacking(cx, &at.name, quotas);
     carried_out?;

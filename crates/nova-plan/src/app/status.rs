@@ -10,6 +10,7 @@ use crate::adapters::workload::{Health, REPLACED_POD_FAILED};
 use crate::child::ChildRef;
 use crate::kind::Plan as _;
 use crate::problem::Problem;
+use crate::tenancy::suspended;
 use crate::verdict::Outcome;
 
 /// A pod, workload or volume claim of the app.
@@ -36,6 +37,8 @@ pub struct Observed {
     pub publish_version: Option<String>,
     /// Healthy workloads and claims and all of them, as the objects themselves say.
     pub workloads: (usize, usize),
+    /// Its tenant is suspended.
+    pub suspended: bool,
 }
 
 /// What an Application and its leaves were seen to be.
@@ -324,7 +327,7 @@ pub(super) fn status(app: &NovaApp, observed: &Observed, outcome: &Outcome, now:
     };
     let healthy = counted.filter(|(_, all)| *all > 0);
     NovaAppStatus {
-        core: app.core(outcome, now),
+        core: suspended(app, app.core(outcome, now), observed.suspended, now),
         source_kind: Some(app.spec.source.kind.to_string()),
         application: observed.reading.as_ref().and(app.metadata.name.clone()),
         version: observed.version.clone(),

@@ -43,7 +43,7 @@ pub fn build(project: &ValidProject<'_>) -> Children {
         bindings.push(place.binding(role::PROJECT_DEV, writers));
     }
     Children {
-        namespace: place.namespace(NamespaceType::App, tenant.name.as_str()),
+        namespace: place.namespace(NamespaceType::App, tenant),
         manager: place.manager_binding(),
         limits: place.limit_range(&project.limits),
         critical_pods: place.no_critical_pods(),

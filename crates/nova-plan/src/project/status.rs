@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use nova_api::v1alpha1::{NamespaceQuota, NovaProject, NovaProjectStatus};
 
 use crate::kind::Plan as _;
+use crate::tenancy::suspended;
 use crate::verdict::Outcome;
 
 /// What was seen around a project, whatever came of the pass.
@@ -15,6 +16,8 @@ pub struct Observed {
     pub apps: usize,
     /// Its quota, as enforced.
     pub quota: Option<NamespaceQuota>,
+    /// Its tenant is suspended.
+    pub suspended: bool,
 }
 
 /// The whole status.
@@ -25,7 +28,7 @@ pub(super) fn status(
     now: Timestamp,
 ) -> NovaProjectStatus {
     NovaProjectStatus {
-        core: project.core(outcome, now),
+        core: suspended(project, project.core(outcome, now), observed.suspended, now),
         namespace: observed.namespace.clone(),
         apps: Some(i64::try_from(observed.apps).unwrap_or(i64::MAX)),
         quota: observed.quota.clone(),

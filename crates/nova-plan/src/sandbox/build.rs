@@ -13,7 +13,7 @@ pub fn build(sandbox: &ValidSandbox<'_>) -> Children {
     editors.push(group(&tenant.dev_group));
     let network_policies = place.network_policies(tenant.isolation);
     Children {
-        namespace: place.namespace(NamespaceType::Sandbox, tenant.name.as_str()),
+        namespace: place.namespace(NamespaceType::Sandbox, tenant),
         manager: place.manager_binding(),
         limits: place.limit_range(&sandbox.limits),
         critical_pods: place.no_critical_pods(),

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use nova_api::v1alpha1::{NamespaceQuota, NovaSandbox, NovaSandboxStatus};
 
 use crate::kind::Plan as _;
+use crate::tenancy::suspended;
 use crate::verdict::Outcome;
 
 /// What was seen around a sandbox, whatever came of the pass.
@@ -13,6 +14,8 @@ pub struct Observed {
     pub namespace: Option<String>,
     /// Its quota, as enforced.
     pub quota: Option<NamespaceQuota>,
+    /// Its tenant is suspended.
+    pub suspended: bool,
 }
 
 /// The whole status.
@@ -23,7 +26,7 @@ pub(super) fn status(
     now: Timestamp,
 ) -> NovaSandboxStatus {
     NovaSandboxStatus {
-        core: sandbox.core(outcome, now),
+        core: suspended(sandbox, sandbox.core(outcome, now), observed.suspended, now),
         namespace: observed.namespace.clone(),
         quota: observed.quota.clone(),
     }

@@ -64,7 +64,8 @@ fn capsule(tenant: &ValidTenant) -> Child {
         owners: tenant.owners.iter().map(capsule_owner).collect(),
         force_tenant_prefix: false,
         prevent_deletion: true,
-        cordoned: tenant.suspended,
+        // It would stop the deployer too, and nobody but Capsule's users besides: see ADR 0008.
+        cordoned: false,
         permissions: Permissions { allow_owner_promotion: false },
         storage_classes: allowed(&tenant.storage_classes),
         ingress_options: allowed(&tenant.ingress_classes)
@@ -105,7 +106,7 @@ pub fn build(tenant: &ValidTenant) -> Children {
         .collect();
     Children {
         capsule: capsule(tenant),
-        home: place.namespace(NamespaceType::Home, tenant.name.as_str()),
+        home: place.namespace(NamespaceType::Home, tenant),
         manager: place.manager_binding(),
         quota: place.quota(&nothing),
         objects: place.objects(&[

@@ -11,7 +11,8 @@ use crate::kind::Plan as _;
 use crate::names::TenantName;
 use crate::namespace::shown;
 use crate::problem::Problem;
-use crate::verdict::{Outcome, mark};
+use crate::tenancy::suspended;
+use crate::verdict::Outcome;
 use crate::workspace::capsule_says;
 
 /// What was seen around a tenant, whatever came of the pass.
@@ -42,14 +43,8 @@ pub(super) fn status(
 ) -> NovaTenantStatus {
     let count = |n: usize| Some(i64::try_from(n).unwrap_or(i64::MAX));
     let name = tenant.metadata.name.as_deref().unwrap_or_default();
-    let mut core = tenant.core(outcome, now);
-    if tenant.spec.suspended {
-        let before = tenant.status.as_ref().map(|s| &s.core);
-        let message = "spec.suspended is true: what runs goes on, nothing new is made in its namespaces";
-        mark(&mut core, before, ConditionType::Suspended, Reason::Suspended, message, now);
-    }
     NovaTenantStatus {
-        core,
+        core: suspended(tenant, tenant.core(outcome, now), tenant.spec.suspended, now),
         plan: observed.plan.clone(),
         projects: count(observed.projects),
         sandboxes: count(observed.sandboxes),

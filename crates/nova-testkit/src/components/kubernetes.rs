@@ -100,6 +100,8 @@ pub fn apiserver(site: &Site<'_>, port: u16, etcd: u16) -> Result<Launch> {
         ("enable-admission-plugins", "NodeRestriction".to_owned()),
         ("audit-policy-file", text(&audit_policy(site.dir)?)),
         ("audit-log-path", text(&audit_log(site.dir))),
+        // In megabytes. Left out, a file is put aside after a hundred, and who reads it would see the end only.
+        ("audit-log-maxsize", "1000000".to_owned()),
         ("profiling", "false".to_owned()),
     ]);
     // A test run writes more than a production cluster does in the same time.

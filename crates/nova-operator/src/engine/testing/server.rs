@@ -264,11 +264,16 @@ impl State {
             query.split('&').find_map(|part| part.strip_prefix("fieldManager=")).unwrap_or_default();
         let version = self.next();
         let mut object = known.unwrap_or_else(|| json!({"metadata": {}}));
-        let entry = json!({"manager": manager, "operation": "Apply", "fieldsV1": fields(body, "")});
-        merge(&mut object, body);
+        let applied = fields(body, "");
         let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
-        let others = entries.into_iter().filter(|e| e["manager"] != manager || e["operation"] != "Apply");
-        object["metadata"]["managedFields"] = others.chain([entry]).collect();
+        let (before, others): (Vec<Value>, Vec<Value>) =
+            entries.into_iter().partition(|e| e["manager"] == manager && e["operation"] == "Apply");
+        for entry in before {
+            drop_fields(&mut object, &entry["fieldsV1"], &applied);
+        }
+        merge(&mut object, body);
+        let entry = json!({"manager": manager, "operation": "Apply", "fieldsV1": applied});
+        object["metadata"]["managedFields"] = others.into_iter().chain([entry]).collect();
         object["metadata"]["resourceVersion"] = Value::Null;
         self.keep(path, object, version);
         (200, self.objects[path].clone())
@@ -322,6 +327,19 @@ impl State {
             metadata["generation"] = json!(1);
         }
         self.objects.insert(path.to_owned(), object);
+    }
+}
+
+/// Takes out what was applied before and is not any more; no field has two managers here.
+fn drop_fields(object: &mut Value, before: &Value, now: &Value) {
+    let Value::Object(map) = object else { return };
+    for (key, inside) in before.as_object().into_iter().flatten() {
+        let Some(name) = key.strip_prefix("f:") else { continue };
+        match (now.get(key), map.get_mut(name)) {
+            (None, _) => drop(map.remove(name)),
+            (Some(now), Some(object)) => drop_fields(object, inside, now),
+            (Some(_), None) => {}
+        }
     }
 }
 

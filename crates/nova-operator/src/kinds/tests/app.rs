@@ -103,3 +103,49 @@ async fn a_status_of_velas_that_cannot_be_read_is_told_as_such() {
     );
     assert_ne!(world.status(&app()), Value::Null);
 }
+
+#[tokio::test(start_paused = true)]
+async fn in_a_suspended_tenant_an_app_is_kept_as_it_was_and_an_edit_waits() {
+    let world = with_app().await;
+    let application = child(&vela::APPLICATION, APPS, "web");
+    let suspend = |suspended: bool, generation: u64| {
+        world.server.edit(&path(&tenant()), |tenant| {
+            tenant["spec"]["suspended"] = json!(suspended);
+            tenant["metadata"]["generation"] = json!(generation);
+        });
+        world.watch();
+    };
+    let writes = async || {
+        let lines = world.lines(&app()).await;
+        lines.iter().filter(|line| line.contains(&application)).count()
+    };
+    suspend(true, 2);
+    assert_eq!(writes().await, 0);
+    assert!(is_ready(&world, &app()), "what runs is as it was");
+    assert_eq!(condition(&world, &app(), "Suspended").0, "True");
+    world.server.take(&application);
+    world.watch();
+    assert_eq!(writes().await, 1, "made again");
+    vela_delivers(&world);
+
+    let edit = |tag: &str, generation: u64| {
+        world.server.edit(&path(&app()), |app| {
+            app["spec"]["source"]["containerImage"]["tag"] = json!(tag);
+            app["metadata"]["generation"] = json!(generation);
+        });
+        world.watch();
+    };
+    edit("2", 2);
+    assert_eq!(writes().await, 0);
+    assert_eq!(condition(&world, &app(), "Ready"), ("False".into(), "Suspended".into()));
+    assert_eq!(writes().await, 0, "another look changes nothing");
+    edit("1", 3);
+    assert_eq!(writes().await, 0);
+    assert!(is_ready(&world, &app()), "edited back: {:#}", world.status(&app()));
+    edit("2", 4);
+    assert_eq!(writes().await, 0);
+    suspend(false, 3);
+    assert_eq!(writes().await, 1, "it goes on without an edit");
+    assert_eq!(condition(&world, &app(), "Suspended").0, "", "{:#}", world.status(&app()));
+    assert_eq!(world.undeclared_reads(), 0);
+}

@@ -7,6 +7,7 @@ use nova_plan::child::{NAMESPACE, NETWORK_POLICY, ROLE_BINDING};
 use serde_json::{Value, json};
 
 use super::surroundings::*;
+use crate::engine::key::Key;
 use crate::engine::queue::Due;
 use crate::engine::testing::World;
 use crate::engine::throttle::REPAIRS_REFILL;
@@ -187,5 +188,58 @@ async fn a_project_that_is_gone_lets_go_of_a_namespace_that_is_being_deleted() {
     let lines = world.lines(&project()).await;
     assert!(lines.contains(&format!("DELETE {}", path(&app()))), "{lines:?}");
     assert!(lines.contains(&format!("DELETE {}", child(&vela::APPLICATION, APPS, "web"))), "{lines:?}");
+    assert_eq!(world.undeclared_reads(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_suspended_tenant_a_project_is_kept_as_it_was_and_an_edit_or_a_new_one_waits() {
+    let world = with_workspace(&project()).await;
+    let dev = child(&ROLE_BINDING, APPS, "kubenova-project-dev-binding");
+    let edit = |key: &Key, generation: u64, spec: Value| {
+        world.server.edit(&path(key), |object| {
+            object["spec"] = spec;
+            object["metadata"]["generation"] = json!(generation);
+        });
+        world.watch();
+    };
+    let tenant_spec = sample(tenant().kind).spec;
+    let suspended = |suspended: bool| {
+        let mut spec = tenant_spec.clone();
+        spec["suspended"] = json!(suspended);
+        spec
+    };
+    edit(&tenant(), 2, suspended(true));
+    settle(&world, &tenant()).await;
+    settle(&world, &project()).await;
+    let labels = |namespace: &str| {
+        let namespace = world.server.get(&child(&NAMESPACE, "", namespace)).unwrap();
+        namespace["metadata"]["labels"]["kubenova.io/suspended"].clone()
+    };
+    assert_eq!((labels(HOME), labels(APPS)), (json!("true"), json!("true")));
+    assert!(is_ready(&world, &project()), "{:#}", world.status(&project()));
+    assert_eq!(condition(&world, &project(), "Suspended").0, "True");
+    world.server.take(&dev);
+    world.watch();
+    settle(&world, &project()).await;
+    assert!(world.server.get(&dev).is_some(), "what was there is kept");
+
+    edit(&project(), 2, json!({"devGroupRole": "readOnly"}));
+    let late = key(project().kind, HOME, "late");
+    create(&world, &late);
+    for key in [&project(), &late] {
+        settle(&world, key).await;
+        let ready = condition(&world, key, "Ready");
+        assert_eq!(ready, ("False".to_owned(), "Suspended".to_owned()), "{key}");
+    }
+    assert!(world.server.get(&dev).is_some(), "the edit waits");
+    assert!(world.server.get(&child(&NAMESPACE, "", "tn-acme-app-late")).is_none());
+
+    edit(&tenant(), 3, suspended(false));
+    for key in [&tenant(), &project(), &late, &tenant(), &late, &tenant(), &late] {
+        settle(&world, key).await;
+    }
+    assert!(world.server.get(&dev).is_none(), "the edit is carried out");
+    assert!(is_ready(&world, &late), "{:#}", world.status(&late));
+    assert_eq!((labels(HOME), labels(APPS)), (Value::Null, Value::Null));
     assert_eq!(world.undeclared_reads(), 0);
 }
