@@ -72,7 +72,7 @@ impl Demo {
                 .await?;
         }
         step("every object of the quickstart is Ready", world.ready(TENANT, PATIENCE)).await?;
-        println!("\nFrom nothing to a running app in {:.1} s.\n", begin.elapsed().as_secs_f64());
+        println!("\nFrom the first process to a running app in {:.1} s.\n", begin.elapsed().as_secs_f64());
 
         println!("$ kubectl get nova -A\n{}", world.plane.kubectl(&["get", "nova", "-A"]).await?);
         println!("What was made for tenant {TENANT}:\n{}", picture::tree(&world.admin, TENANT).await?);

@@ -77,6 +77,15 @@ pub fn drift(fresh: &Path) -> Result<Vec<String>> {
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     command.current_dir(root()).kill_on_drop(true);
+    // What cargo tells this program of its own package. Build scripts of others look at it, so that with it they would be
+    // built anew each time that cargo is run by hand and by this program in turn.
+    let own = std::env::vars_os().map(|(name, _)| name);
+    for name in own.filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "CARGO_BIN_NAME"
+    }) {
+        command.env_remove(name);
+    }
     command
 }
 

@@ -67,7 +67,7 @@ impl Up {
         }
         if place.is_held()? {
             if !self.exports {
-                eprintln!("A control plane is already up; `cargo xtask down` ends it.");
+                eprintln!("A control plane of this user is already up; `cargo xtask down` ends it.");
             }
         } else {
             // Built here and not in the background, where nobody would see the progress.
@@ -122,7 +122,7 @@ impl Up {
     /// Starts a control plane and holds it until told to end.
     async fn hold(&self, place: &Place) -> Result<()> {
         let Some(claim) = Claim::take(place)? else {
-            bail!("A control plane is already up; `cargo xtask down` ends it.");
+            bail!("A control plane of this user is already up; `cargo xtask down` ends it.");
         };
         let mut interrupt = signal(SignalKind::interrupt()).context("listen for Ctrl-C")?;
         let mut terminate = signal(SignalKind::terminate()).context("listen for the end")?;

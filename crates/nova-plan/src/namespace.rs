@@ -211,7 +211,10 @@ impl NamespaceBuilder<'_> {
     pub fn objects(&self, most: &[(&str, i32)]) -> Child {
         let hard: Map<String, Value> = most
             .iter()
-            .map(|(plural, most)| (format!("count/{plural}.{}", nova_api::GROUP), json!(most.to_string())))
+            .map(|(plural, most)| {
+                let most = Amount::whole((*most).into()).to_string();
+                (format!("count/{plural}.{}", nova_api::GROUP), json!(most))
+            })
             .collect();
         self.child(&RESOURCE_QUOTA, OBJECTS, &json!({"spec": {"hard": hard}}))
     }

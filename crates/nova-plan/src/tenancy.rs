@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use nova_api::conditions::{Code, ConditionType, Reason};
+use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
 use nova_api::v1alpha1::{NovaApp, NovaCluster, NovaPlan, NovaProject, NovaTenant};
 use nova_api::{CoreStatus, NovaKind, NovaStatus};
 
@@ -51,6 +51,9 @@ pub fn valid(tenant: &NovaTenant, see: &impl Lookup) -> Result<ValidTenant, Prob
         return Err(Problem::missing(STAGE, object, "it cannot be read; nothing was changed").fix(fix));
     }
     let plan = named.and_then(|(name, _)| see.nova::<NovaPlan>("", name));
+    if let Some(problem) = plan.as_deref().and_then(|plan| leaving_plan(tenant, plan)) {
+        return Err(problem);
+    }
     let name = tenant.metadata.name.as_deref().unwrap_or_default();
     let holder =
         see.oldest::<NovaTenant>(index::DEV_GROUP, &dev_group_of(tenant)).filter(|holder| holder != name);
@@ -60,6 +63,19 @@ pub fn valid(tenant: &NovaTenant, see: &impl Lookup) -> Result<ValidTenant, Prob
         dev_group_holder: holder.as_deref(),
     };
     tenant::validate(tenant, &refs)
+}
+
+/// A plan on its way out takes no further tenants; those that it has keep it.
+fn leaving_plan(tenant: &NovaTenant, plan: &NovaPlan) -> Option<Problem> {
+    let name = plan.metadata.name.as_deref();
+    let has_it = tenant.status.as_ref().and_then(|status| status.plan.as_deref()) == name;
+    if plan.metadata.deletion_timestamp.is_none() || has_it {
+        return None;
+    }
+    let message = "it is being deleted, and takes no further tenants; nothing was changed";
+    let fix =
+        format!("set spec.plan of {} to one of those that `kubectl get novaplans` lists", title(tenant));
+    Some(Problem::missing(STAGE, title(plan), message).class(BlockerClass::User).fix(fix))
 }
 
 /// The tenant in whose home namespace an object is, if the namespace is that tenant's.
@@ -74,16 +90,20 @@ pub fn of_home(namespace: &str, me: &str, see: &impl Lookup) -> Result<Arc<NovaT
     match (tenant, home) {
         (Some(tenant), Some(home)) if home.owner_uid == tenant.metadata.uid => {
             if tenant.metadata.deletion_timestamp.is_some() {
-                return Err(Problem::missing(STAGE, title(tenant.as_ref()), "it is being deleted"));
+                return Err(Problem::missing(STAGE, title(tenant.as_ref()), "it is being deleted")
+                    .fix("delete this too, or create it anew in another tenant"));
             }
             Ok(tenant)
         }
-        _ => Err(Problem::missing(
-            STAGE,
-            format!("NovaTenant {name}"),
-            format!("it does not exist, or {namespace} is not its home namespace yet"),
-        )
-        .fix(format!("create NovaTenant {name}; this goes on by itself then"))),
+        (Some(tenant), _) => {
+            let message = format!("{namespace} is not its home namespace yet");
+            let look = format!("kubectl describe novatenant {name}");
+            Err(Problem::missing(STAGE, title(tenant.as_ref()), message).fix(format!(
+                "none needed where the tenant is still being set up; see what it waits for: {look}"
+            )))
+        }
+        (None, _) => Err(Problem::missing(STAGE, format!("NovaTenant {name}"), "it does not exist")
+            .fix(format!("create NovaTenant {name}; this goes on by itself then"))),
     }
 }
 
@@ -171,7 +191,9 @@ pub fn project_of(app: &NovaApp, see: &impl Lookup) -> Result<Project, Problem> 
     };
     let project = see.nova::<NovaProject>(&home, name).ok_or_else(|| waits("it does not exist"))?;
     if project.metadata.deletion_timestamp.is_some() {
-        return Err(waits("it is being deleted"));
+        return Err(
+            waits("it is being deleted").fix("delete the app too, or create it anew in another project")
+        );
     }
     let place = see.child(&ChildRef::cluster(&NAMESPACE, namespace));
     if place.is_none_or(|place| place.owner_uid != project.metadata.uid) {

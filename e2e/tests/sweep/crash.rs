@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use e2e::{OperatorProcess, Picture, Signature, World, eventually};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use nova_testkit::FaultProxy;
-use nova_testkit::fault_proxy::{Fault, Rule};
+use nova_testkit::fault_proxy::Fault;
 
 use crate::drift::{children, drift, is_as};
 use crate::stage::{Stage, alone};
@@ -61,12 +60,6 @@ async fn killed(
     Ok(true)
 }
 
-fn arm(proxy: &FaultProxy, rule: Rule, operator: &OperatorProcess) {
-    proxy.clear();
-    proxy.reset();
-    proxy.inject(rule, Fault::Kill(operator.pid()));
-}
-
 /// A tenant for each write of a deletion. The next one is deleted while the one before may still go, so that what is
 /// interrupted is interrupted more than once.
 async fn deletions(stage: &Stage<'_>, operator: &mut OperatorProcess) -> Result<Vec<String>> {
@@ -82,7 +75,9 @@ async fn deletions(stage: &Stage<'_>, operator: &mut OperatorProcess) -> Result<
     let tenants: Vec<String> = stream::iter(names).buffered(SIDE_BY_SIDE).try_collect().await?;
     let mut missed = Vec::new();
     for (tenant, target) in tenants.iter().zip(&targets) {
-        arm(proxy, target.rule(tenant)?, operator);
+        proxy.clear();
+        proxy.reset();
+        proxy.kill_at(&target.method, &target.path_for(tenant), target.occurrence, operator.pid())?;
         let before = proxy.writes().len();
         let gone = delete(world, tenant);
         if killed(stage, operator, gone).await.with_context(|| format!("{tenant}: killed after {target}"))? {
@@ -106,7 +101,9 @@ async fn drifts(stage: &Stage<'_>, operator: &mut OperatorProcess) -> Result<Vec
     let tenant = make(world, "swkdrift".to_owned()).await?;
     let expected = Picture::settled(world, &tenant, None, SETTLES).await?;
     for child in children(world, &tenant).await? {
-        arm(proxy, child.rule.clone(), operator);
+        proxy.clear();
+        proxy.reset();
+        proxy.inject(child.rule.clone(), Fault::Kill(operator.pid()));
         let drifted = drift(&child).await?;
         killed(stage, operator, std::future::pending()).await.with_context(|| child.title.clone())?;
         eventually("it is as before", CONVERGES, async || is_as(&child, &drifted).await).await?;

@@ -5,7 +5,7 @@ use e2e::access::Person;
 /// Every request of the table.
 pub const ASKED: &str = "
 get secrets, list secrets, watch secrets, create secrets, update secrets, patch secrets,
-delete secrets, deletecollection secrets, get pods, list pods, create pods, delete pods, get pods/log,
+delete secrets, deletecollection secrets, get pods, create pods, delete pods, get pods/log,
 get pods/exec, create pods/exec, create pods/attach, create pods/portforward, get pods/proxy,
 create pods/proxy, patch pods/ephemeralcontainers, create pods/eviction, get services/proxy,
 get deployments.apps, create deployments.apps, patch deployments.apps, delete deployments.apps,
@@ -41,6 +41,12 @@ impersonate users, impersonate groups, impersonate serviceaccounts, get nodes, g
 create persistentvolumes, create validatingadmissionpolicies.admissionregistration.k8s.io,
 create certificatesigningrequests.certificates.k8s.io";
 
+/// What `kubectl get all` asks for.
+pub const GET_ALL: &str = "
+list pods, list services, list replicationcontrollers, list deployments.apps, list statefulsets.apps,
+list daemonsets.apps, list replicasets.apps, list jobs.batch, list cronjobs.batch,
+list horizontalpodautoscalers.autoscaling";
+
 /// The requests of a list.
 pub fn requests(list: &'static str) -> impl Iterator<Item = &'static str> {
     list.split(',').map(str::trim)
@@ -53,13 +59,14 @@ get novaplans.kubenova.io";
 const BASE: &str = "
 get resourcequotas, get limitranges, get networkpolicies.networking.k8s.io";
 const HOME_READER: &str = "
-get novaprojects.kubenova.io, get novasandboxes.kubenova.io, get events";
+get novaprojects.kubenova.io, get novasandboxes.kubenova.io, get events,
+get pods, get deployments.apps, get services";
 const TENANT_OWNER: &str = "
 get novaprojects.kubenova.io, create novaprojects.kubenova.io, update novaprojects.kubenova.io,
 delete novaprojects.kubenova.io, get novasandboxes.kubenova.io, create novasandboxes.kubenova.io,
-get events";
+get events, get pods, get deployments.apps, get services";
 const APP_READER: &str = "
-get pods, list pods, get pods/log, get deployments.apps, get configmaps, get services, get events,
+get pods, get pods/log, get deployments.apps, get configmaps, get services, get events,
 get novaapps.kubenova.io, list novaapps.kubenova.io, get resourcequotas, get limitranges,
 get networkpolicies.networking.k8s.io, get applications.core.oam.dev";
 const PROJECT_DEV: &str = "
@@ -69,16 +76,18 @@ const PROJECT_OWNER: &str = "
 create secrets, delete secrets";
 const SANDBOX_EDITOR: &str = "
 get secrets, list secrets, watch secrets, create secrets, update secrets, patch secrets,
-delete secrets, deletecollection secrets, get pods, list pods, create pods, delete pods, get pods/log,
+delete secrets, deletecollection secrets, get pods, create pods, delete pods, get pods/log,
 get pods/exec, create pods/exec, create pods/attach, create pods/portforward, get deployments.apps,
 create deployments.apps, patch deployments.apps, delete deployments.apps, patch deployments.apps/scale,
 create jobs.batch, create daemonsets.apps, get configmaps, create configmaps, get services,
 create services, create persistentvolumeclaims, create ingresses.networking.k8s.io, get events,
 get resourcequotas, get limitranges, get networkpolicies.networking.k8s.io, get serviceaccounts";
 const DEPLOYER: &str = "
-get pods, list pods, get deployments.apps, create deployments.apps, patch deployments.apps,
+get pods, get deployments.apps, create deployments.apps, patch deployments.apps,
 delete deployments.apps, create jobs.batch, create daemonsets.apps, get configmaps, create configmaps,
-get services, create services, create persistentvolumeclaims, create ingresses.networking.k8s.io";
+get services, create services, create persistentvolumeclaims, create ingresses.networking.k8s.io,
+list pods, list services, list deployments.apps, list statefulsets.apps, list daemonsets.apps,
+list replicasets.apps, list jobs.batch, list cronjobs.batch, list horizontalpodautoscalers.autoscaling";
 
 /// Titles of people, in the order of the table's columns.
 pub fn people() -> Vec<Person> {
@@ -103,24 +112,23 @@ pub fn people() -> Vec<Person> {
 #[allow(clippy::match_same_arms, reason = "it reads by person, like the table of roles")]
 pub fn expected(person: &str, namespace: &str) -> Vec<&'static str> {
     let mut lists = vec![ANYBODY];
-    let writers = [PROJECT_DEV, APP_READER];
+    let writers = [PROJECT_DEV, APP_READER, GET_ALL];
     lists.extend(match (person, namespace) {
-        ("red dev", "tn-red") => vec![HOME_READER],
+        ("red dev", "tn-red") => vec![HOME_READER, BASE, GET_ALL],
         ("red dev" | "projectDev", "tn-red-app-shop") => writers.to_vec(),
-        ("red dev", "tn-red-app-books") | ("readOnly", "tn-red-app-shop") => vec![APP_READER],
-        ("red dev" | "red gitops", "tn-red-sandbox-dev") => vec![SANDBOX_EDITOR],
-        ("red owner", "tn-red") => vec![TENANT_OWNER, BASE],
-        ("red gitops", "tn-red") => vec![TENANT_OWNER],
+        ("red dev", "tn-red-app-books") | ("readOnly", "tn-red-app-shop") => vec![APP_READER, GET_ALL],
+        ("red dev" | "red gitops", "tn-red-sandbox-dev") => vec![SANDBOX_EDITOR, GET_ALL],
+        ("red owner" | "red gitops", "tn-red") => vec![TENANT_OWNER, BASE, GET_ALL],
         ("red owner" | "red gitops", "tn-red-app-shop" | "tn-red-app-books" | "tn-red-app-vault")
-        | ("tenantOwner", "tn-red-app-shop") => vec![PROJECT_DEV, APP_READER, PROJECT_OWNER],
-        ("red owner", "tn-red-sandbox-dev") => vec![SANDBOX_EDITOR, BASE],
+        | ("tenantOwner", "tn-red-app-shop") => vec![PROJECT_DEV, APP_READER, PROJECT_OWNER, GET_ALL],
+        ("red owner", "tn-red-sandbox-dev") => vec![SANDBOX_EDITOR, BASE, GET_ALL],
         ("deployer SA", "tn-red-app-shop") => vec![DEPLOYER],
-        ("blue dev", "tn-blue") => vec![HOME_READER],
+        ("blue dev", "tn-blue") => vec![HOME_READER, BASE, GET_ALL],
         ("blue dev", "tn-blue-app-shop") => writers.to_vec(),
-        ("blue dev", "tn-blue-sandbox-dev") => vec![SANDBOX_EDITOR],
-        ("blue owner", "tn-blue") => vec![TENANT_OWNER, BASE],
-        ("blue owner", "tn-blue-app-shop") => vec![PROJECT_DEV, APP_READER, PROJECT_OWNER],
-        ("blue owner", "tn-blue-sandbox-dev") => vec![SANDBOX_EDITOR, BASE],
+        ("blue dev", "tn-blue-sandbox-dev") => vec![SANDBOX_EDITOR, GET_ALL],
+        ("blue owner", "tn-blue") => vec![TENANT_OWNER, BASE, GET_ALL],
+        ("blue owner", "tn-blue-app-shop") => vec![PROJECT_DEV, APP_READER, PROJECT_OWNER, GET_ALL],
+        ("blue owner", "tn-blue-sandbox-dev") => vec![SANDBOX_EDITOR, BASE, GET_ALL],
         _ => Vec::new(),
     });
     lists.into_iter().flat_map(requests).collect()

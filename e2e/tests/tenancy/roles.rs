@@ -1,6 +1,7 @@
 //! Roles as a table of allowed and denied: every request of the list, by everybody, in every kind of namespace; and two
 //! tenants side by side.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::{Result, ensure};
@@ -13,7 +14,7 @@ use nova_testkit::Identity;
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use crate::expected::{ASKED, PLACES, expected, people, requests};
+use crate::expected::{ASKED, GET_ALL, PLACES, expected, people, requests};
 use crate::{PATIENCE, STAGE};
 
 /// Red and blue are set up once for all tests that look at them; none of these changes them.
@@ -50,8 +51,9 @@ async fn everybody_may_do_what_the_table_says_and_nothing_else() -> Result<()> {
     let world = STAGE.together().await?;
     red_and_blue(&world).await?;
     let people = people();
-    let asked: Vec<Asked> = requests(ASKED).filter_map(Asked::parse).collect();
-    assert_eq!(asked.len(), requests(ASKED).count());
+    let all: Vec<&str> = requests(ASKED).chain(requests(GET_ALL)).collect();
+    let asked: Vec<Asked> = all.iter().filter_map(|text| Asked::parse(text)).collect();
+    assert_eq!(asked.len(), all.len());
     let mut wrong = Vec::new();
     let mut reviews = 0;
     for place in PLACES {
@@ -82,6 +84,31 @@ async fn everybody_may_do_what_the_table_says_and_nothing_else() -> Result<()> {
     }
     println!("\n{reviews} access reviews, {} otherwise than expected", wrong.len());
     assert!(wrong.is_empty(), "{wrong:#?}");
+    Ok(())
+}
+
+/// The table asks for what `kubectl get all` asks for: every kind of the category, those that a new version brings too.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_holds_everything_that_kubectl_get_all_asks_for() -> Result<()> {
+    let world = STAGE.together().await?;
+    let mut found = BTreeSet::new();
+    let groups = world.admin.list_api_groups().await?.groups;
+    let versions = groups.iter().filter_map(|group| group.preferred_version.as_ref());
+    let mut lists = vec![world.admin.list_core_api_resources("v1").await?];
+    for version in versions {
+        lists.push(world.admin.list_api_group_resources(&version.group_version).await?);
+    }
+    for list in lists {
+        let group =
+            list.group_version.split_once('/').map_or(String::new(), |(group, _)| format!(".{group}"));
+        let all = list
+            .resources
+            .iter()
+            .filter(|r| r.categories.as_ref().is_some_and(|c| c.iter().any(|category| category == "all")));
+        found.extend(all.map(|resource| format!("list {}{group}", resource.name)));
+    }
+    let known: BTreeSet<String> = requests(GET_ALL).map(ToOwned::to_owned).collect();
+    ensure!(found == known, "the API server has {found:?}");
     Ok(())
 }
 

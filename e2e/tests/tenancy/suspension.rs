@@ -173,11 +173,16 @@ async fn nobody_of_it_makes_anything(world: &World, dev: &kube::Client) -> Resul
         world.plane.client(&Identity::service_account("kube-system", name)).await
     };
     let autoscaler = kind("Deployment").within(&controller("horizontal-pod-autoscaler").await?, SANDBOX);
-    let scaled = autoscaler.patch_scale("mine", &merge, &Patch::Merge(&more)).await;
+    let scale = autoscaler.get_scale("mine").await?;
+    let to = |replicas: i32| {
+        let mut scale = scale.clone();
+        scale.spec.get_or_insert_default().replicas = Some(replicas);
+        scale
+    };
+    let dry = PostParams { dry_run: true, ..create.clone() };
+    let scaled = autoscaler.replace_scale("mine", &create, &to(5)).await;
     refused("an autoscaler scales a Deployment up", scaled)?;
-    let down = json!({"spec": {"replicas": 1}});
-    let dry = merge.clone().dry_run();
-    autoscaler.patch_scale("mine", &dry, &Patch::Merge(&down)).await.context("an autoscaler goes down")?;
+    autoscaler.replace_scale("mine", &dry, &to(1)).await.context("an autoscaler goes down")?;
     let job = |owners: Value| -> Result<DynamicObject> {
         let mut pod = deployment("job")?.data["spec"]["template"]["spec"].take();
         pod["restartPolicy"] = json!("Never");

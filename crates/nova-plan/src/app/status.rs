@@ -192,9 +192,10 @@ fn failed(app: &Watched<'_>, application: &str, message: &str) -> Problem {
             ))
             .terminal();
     }
+    let field = if message.contains("trait definition") { "spec.traits" } else { "spec.source" };
     problem(Reason::RolloutFailed, Code::Kn422)
         .class(BlockerClass::User)
-        .fix(format!("correct spec.source of {me}"))
+        .fix(format!("correct {field} of {me}"))
         .terminal()
 }
 

@@ -4,6 +4,7 @@ use nova_api::{Kind, Place};
 use nova_plan::adapters::{BACKENDS, capsule};
 use nova_plan::child::{Child, ChildKind, ChildRef, KUBERNETES, NAMESPACE};
 use nova_plan::names::{Managed, home_of, label, parse_namespace};
+use nova_plan::quantity::Amount;
 use nova_plan::step::Step;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -122,6 +123,14 @@ fn managed(world: &World, subject: Subject) -> Managed<'_> {
     }
 }
 
+/// Every amount in the spec of a `ResourceQuota` or `LimitRange`.
+fn amounts(spec: &Value) -> Vec<&str> {
+    let items = spec["limits"].as_array().into_iter().flatten();
+    let limits = items.flat_map(|item| ["default", "defaultRequest", "max"].map(|part| &item[part]));
+    let maps = limits.chain([&spec["hard"]]);
+    maps.filter_map(Value::as_object).flatten().filter_map(|(_, amount)| amount.as_str()).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -140,6 +149,22 @@ proptest! {
             }
         }
         prop_assert_eq!(references, 4, "of three namespaces to the Capsule Tenant, and of one Application");
+    }
+
+    /// What the API server writes in another way, 1000 as 1k, would look like drift for ever.
+    #[test]
+    fn every_amount_is_written_as_the_api_server_writes_it(world in any_world()) {
+        let made = world.made(world.unmade());
+        let mut seen = 0;
+        for subject in Subject::ALL {
+            for child in children(&world.steps(subject, &made).unwrap()) {
+                for text in amounts(&child.body["spec"]) {
+                    seen += 1;
+                    prop_assert_eq!(Amount::parse(text).unwrap().to_string(), text, "{}", child.at);
+                }
+            }
+        }
+        prop_assert!(seen > 10, "{} amounts", seen);
     }
 
     #[test]

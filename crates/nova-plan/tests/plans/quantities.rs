@@ -9,10 +9,11 @@ use crate::cluster::Cluster;
 use crate::given::{object, tenancy as given};
 
 /// Each field that holds a quantity, by its path below `spec`.
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "quotas.cpu",
     "quotas.memory",
     "quotas.storage",
+    "quotas.pods",
     "limits.default.cpu",
     "limits.default.memory",
     "limits.defaultRequest.cpu",

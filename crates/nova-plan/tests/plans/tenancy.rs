@@ -1,8 +1,9 @@
 //! What keeps objects waiting for their tenant or project, each once: what it says, its code, and when it is worth
 //! looking again.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use nova_api::conditions::{BlockerClass, Code, Reason};
-use nova_api::v1alpha1::{NovaApp, NovaCluster, NovaProject, NovaTenant};
+use nova_api::v1alpha1::{NovaApp, NovaCluster, NovaPlan, NovaProject, NovaTenant};
 use nova_plan::adapters::capsule;
 use nova_plan::child::{ChildRef, NAMESPACE};
 use nova_plan::{Lookup, Problem, Retry, tenancy};
@@ -129,6 +130,18 @@ fn limits_of_a_tenant_that_contradict_each_other_are_refused() {
     assert_told(tenancy::valid(&tenant, &cluster), ("NovaTenant acme", why), INVALID);
 }
 
+#[test]
+fn a_plan_on_its_way_out_takes_no_further_tenants_and_keeps_those_that_it_has() {
+    let (mut cluster, mut tenant) = cluster_with(json!({"plan": "starter"}));
+    let mut plan = (*cluster.nova::<NovaPlan>("", "starter").unwrap()).clone();
+    plan.metadata.deletion_timestamp = Some(Time("2026-01-02T00:00:00Z".parse().unwrap()));
+    cluster.put(&plan);
+    let told = ("NovaPlan starter", "it is being deleted, and takes no further tenants; nothing was changed");
+    assert_told(tenancy::valid(&tenant, &cluster), told, MISSING);
+    tenant.status.get_or_insert_default().plan = Some("starter".to_owned());
+    assert!(tenancy::valid(&tenant, &cluster).is_ok());
+}
+
 fn acme() -> World {
     world(["acme", "shop", "dev", "web"])
 }
@@ -145,7 +158,7 @@ fn an_object_elsewhere_than_in_a_home_namespace_is_refused() {
 #[test]
 fn a_home_namespace_is_its_tenants_by_the_uid_of_its_owner() {
     let world = acme();
-    let told = ("NovaTenant acme", "it does not exist, or tn-acme is not its home namespace yet");
+    let told = ("NovaTenant acme", "tn-acme is not its home namespace yet");
     let mut cluster = world.unmade();
     let home = ChildRef::cluster(&NAMESPACE, "tn-acme");
     assert_told(tenancy::of_home("tn-acme", "me", &cluster), told, MISSING);
@@ -154,6 +167,7 @@ fn a_home_namespace_is_its_tenants_by_the_uid_of_its_owner() {
     cluster.place(home, world.tenant.metadata.uid.as_deref().unwrap());
     assert_eq!(*tenancy::of_home("tn-acme", "me", &cluster).unwrap(), world.tenant);
     cluster.forget::<NovaTenant>("", "acme");
+    let told = ("NovaTenant acme", "it does not exist");
     assert_told(tenancy::of_home("tn-acme", "me", &cluster), told, MISSING);
 }
 
@@ -264,7 +278,7 @@ fn an_app_waits_for_the_tenant_of_its_project_and_is_told_its_way_out() {
     let problem = assert_told(tenancy::project_of(&world.app, &cluster), told, MISSING);
     assert_eq!((problem.fix, problem.class), (own.fix, own.class));
     cluster.forget::<NovaTenant>("", "acme");
-    let told = ("NovaTenant acme", "it does not exist, or tn-acme is not its home namespace yet");
+    let told = ("NovaTenant acme", "it does not exist");
     assert_told(tenancy::project_of(&world.app, &cluster), told, MISSING);
 }
 
