@@ -75,6 +75,7 @@ impl step::Children for Children {
             quota,
         } = self;
         let (stage, critical) = (ConditionType::NamespacesReady, critical_pods.at.clone());
+        let counted = objects.as_ref().map(|quota| quota.at.clone());
         let mut steps: Vec<Step> = apply_all(stage, [namespace, manager, limits, critical_pods]).collect();
         steps.extend(apply_all(stage, objects));
         steps.extend(apply_all(stage, network_policies));
@@ -82,6 +83,7 @@ impl step::Children for Children {
         steps.extend(absent.into_iter().map(Step::Remove));
         steps.push(await_quota(quota));
         steps.push(await_quota(critical));
+        steps.extend(counted.map(await_quota));
         steps.extend(apply_all(ConditionType::AccessReady, bindings));
         steps
     }
@@ -94,11 +96,24 @@ pub(crate) fn await_quota(quota: ChildRef) -> Step {
     Step::Await(quota, is_enforced, Box::new(problem))
 }
 
-/// Every resource of a quota's spec is in its status.
+/// The quota controller has taken a quota in and does not count everything in it. It does not know a kind yet whose
+/// definition has just come, and looks at all quotas again minutes later only; one that is made anew it looks at once.
+#[must_use]
+pub fn is_uncounted(quota: &Live) -> bool {
+    let keys = |pointer: &str| quota.body.pointer(pointer).and_then(Value::as_object).into_iter().flatten();
+    let within = |pointer: &str, key: &str| keys(pointer).any(|(found, _)| found == key);
+    keys("/spec/hard").all(|(key, _)| within("/status/hard", key))
+        && keys("/spec/hard").any(|(key, _)| !within("/status/used", key))
+}
+
+/// Every resource of a quota's spec is in its status, with what is used of it: without that the API server refuses
+/// whatever the quota would count, because its status is unknown.
 fn is_enforced(quota: &Live) -> bool {
-    let asked = quota.body.pointer("/spec/hard").and_then(Value::as_object);
-    let enforced = quota.body.pointer("/status/hard").and_then(Value::as_object);
-    asked.is_none_or(|asked| asked.keys().all(|key| enforced.is_some_and(|hard| hard.contains_key(key))))
+    let within = |pointer: &str, key: &String| {
+        quota.body.pointer(pointer).and_then(Value::as_object).is_some_and(|map| map.contains_key(key))
+    };
+    let asked = quota.body.pointer("/spec/hard").and_then(Value::as_object).into_iter().flatten();
+    asked.into_iter().all(|(key, _)| within("/status/hard", key) && within("/status/used", key))
 }
 
 /// A subject of a `RoleBinding`, in the field's own form.

@@ -37,10 +37,10 @@ impl FreeForm {
         self.0.depth()
     }
 
-    /// Items of the longest list in it.
+    /// Items of all lists in it together.
     #[must_use]
-    pub fn longest_list(&self) -> u32 {
-        self.0.longest_list()
+    pub fn items(&self) -> u32 {
+        self.0.items()
     }
 
     /// The object as a tree.

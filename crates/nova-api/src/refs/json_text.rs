@@ -25,7 +25,7 @@ pub struct JsonText {
     text: Box<str>,
     values: u32,
     depth: u16,
-    longest_list: u32,
+    items: u32,
 }
 
 impl JsonText {
@@ -47,10 +47,10 @@ impl JsonText {
         self.depth
     }
 
-    /// Items of the longest list in it.
+    /// Items of all lists in it together.
     #[must_use]
-    pub fn longest_list(&self) -> u32 {
-        self.longest_list
+    pub fn items(&self) -> u32 {
+        self.items
     }
 
     /// The value as a tree. It is dear: ask the counters first.
@@ -76,7 +76,7 @@ impl JsonText {
 
     /// `{}`.
     pub(super) fn empty_map() -> Self {
-        Self { text: "{}".into(), values: 1, depth: 1, longest_list: 0 }
+        Self { text: "{}".into(), values: 1, depth: 1, items: 0 }
     }
 }
 
@@ -98,14 +98,14 @@ struct Writer {
     text: Vec<u8>,
     values: u32,
     depth: u16,
-    longest_list: u32,
+    items: u32,
 }
 
 impl Writer {
     fn finish(self) -> JsonText {
         let text = String::from_utf8(self.text).expect("UTF-8, because `serde_json` writes nothing else");
-        let Self { values, depth, longest_list, .. } = self;
-        JsonText { text: text.into_boxed_str(), values, depth, longest_list }
+        let Self { values, depth, items, .. } = self;
+        JsonText { text: text.into_boxed_str(), values, depth, items }
     }
 
     fn scalar<E: Error>(&mut self, scalar: &(impl Serialize + ?Sized)) -> Result<(), E> {
@@ -214,7 +214,7 @@ impl<'de> Visitor<'de> for Node<'_> {
             length = length.saturating_add(1);
         }
         self.writer.text.push(b']');
-        self.writer.longest_list = self.writer.longest_list.max(length);
+        self.writer.items = self.writer.items.saturating_add(length);
         Ok(())
     }
 

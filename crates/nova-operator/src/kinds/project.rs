@@ -133,6 +133,9 @@ impl Controller for NovaProject {
             // What is in somebody else's namespace is not this project's.
             return Ok(());
         }
+        if policy == DeletionPolicy::Cascade {
+            workspace::remove_writers(cx, &namespace, uid).await?;
+        }
         delete_apps(cx, policy, &namespace).await?;
         workspace::remove_people(cx, &namespace, uid).await?;
         // Somebody may have written an app between the look and the closing of the door.

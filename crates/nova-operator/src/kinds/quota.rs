@@ -1,6 +1,7 @@
 //! Divides a tenant's plan over the `ResourceQuotas` of its namespaces, one safe step at a time.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use nova_api::Kind;
@@ -11,12 +12,28 @@ use nova_plan::answers::RequestContext;
 use nova_plan::child::{ChildRef, Live, NAMESPACE, RESOURCE_QUOTA};
 use nova_plan::division::{Hard, Member, divide};
 use nova_plan::names::{ProjectName, QUOTA, SandboxName, TenantName, parse_namespace, role};
-use nova_plan::namespace::{NamespaceBuilder, amounts_at, hard};
+use nova_plan::namespace::{NamespaceBuilder, amounts_at, hard, is_uncounted};
 use nova_plan::tenant::{Observed, ValidTenant};
 
 use super::workspace::binding_ref;
 use crate::engine::cx::Cx;
 use crate::engine::interrupt::Interrupt;
+
+/// The quota controller counts a new quota within this, if it knows what to count.
+const COUNTED: Duration = Duration::from_secs(5);
+
+/// Has a quota counted that was made before the quota controller knew what to count: it is made anew.
+pub async fn recount(cx: &Cx<'_>, quota: &ChildRef, owner_uid: &str) -> Result<(), Interrupt> {
+    let Some(row) = cx.cached(quota).filter(|row| is_uncounted(&row.live())) else { return Ok(()) };
+    let age = row.created().map(|created| Timestamp::now().duration_since(created)).unwrap_or_default();
+    match COUNTED.checked_sub(Duration::try_from(age).unwrap_or_default()) {
+        Some(left) if !left.is_zero() => {
+            cx.requeue_after(left);
+            Ok(())
+        }
+        _ => cx.prune(quota, owner_uid).await,
+    }
+}
 
 /// Something a tenant has a namespace for.
 struct Workspace {

@@ -102,7 +102,9 @@ impl Controller for NovaTenant {
         observed.total.clone_from(&tenant.quota);
         cx.need(&capsule::BACKEND)?;
         cx.add_finalizer::<Self>().await?;
-        cx.carry_out(tenant::build(&tenant), &tenant.owner.uid).await?;
+        let children = tenant::build(&tenant);
+        quota::recount(cx, &children.objects.at, &tenant.owner.uid).await?;
+        cx.carry_out(children, &tenant.owner.uid).await?;
         let mut problems = quota::divide_plan(cx, &tenant, observed).await?;
         problems.extend(capsule_problem(cx, &tenant));
         Interrupt::unless_empty(problems)
@@ -117,8 +119,11 @@ impl Controller for NovaTenant {
         count(cx, observed);
         let Ok(name) = TenantName::parse(&cx.key.name) else { return Ok(()) };
         let policy = workspace::deletion_policy(known, |tenant| tenant.spec.deletion_policy);
-        empty(cx, policy, &name).await?;
         let (home, uid) = (name.home(), object.meta().uid.as_str());
+        if policy == DeletionPolicy::Cascade {
+            cx.prune(&workspace::binding_ref(&home, role::TENANT_OWNER), uid).await?;
+        }
+        empty(cx, policy, &name).await?;
         for cluster_role in [role::TENANT_OWNER, role::HOME_READER] {
             cx.remove(&workspace::binding_ref(&home, cluster_role), uid).await?;
         }
@@ -190,6 +195,7 @@ async fn empty(cx: &Cx<'_>, policy: DeletionPolicy, name: &TenantName) -> Result
 /// The apps of a project, and what they have made, are gone.
 async fn drain(cx: &Cx<'_>, tenant: &TenantName, project: &CachedNova) -> Result<(), Interrupt> {
     let namespace = app_namespace_of(tenant.as_str(), &project.meta().name);
+    workspace::remove_writers(cx, &namespace, &project.meta().uid).await?;
     // The project looks for itself before its namespace goes; this is about the order.
     let quiet = cx.count(Kind::NovaApp, &namespace) == 0
         && cx.children(&vela::APPLICATION, &namespace, "").is_empty();

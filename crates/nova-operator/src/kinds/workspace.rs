@@ -48,6 +48,9 @@ pub async fn ensure<K: NovaKind>(
         }
         return Err(tenancy::held(tenant.name.as_str()).into());
     }
+    if let Some(objects) = &children.objects {
+        super::quota::recount(cx, &objects.at, &owner_uid).await?;
+    }
     let carried_out = cx.carry_out(children, &owner_uid).await;
     let share = lacking(cx, &at.name, quotas);
     carried_out?;
@@ -78,6 +81,15 @@ fn lacking(cx: &Cx<'_>, namespace: &str, own: Option<&Quotas>) -> Option<nova_pl
 /// Quota of a namespace as the cluster enforces it.
 pub fn quota(cx: &Cx<'_>, namespace: &str) -> Option<NamespaceQuota> {
     enforced_quota(&cx.cached(&ChildRef::new(&RESOURCE_QUOTA, namespace, QUOTA))?.live())
+}
+
+/// Nobody may write Nova objects in a namespace any more: a cascade would never overtake who makes them without end. They
+/// may still look.
+pub async fn remove_writers(cx: &Cx<'_>, namespace: &str, owner_uid: &str) -> Result<(), Interrupt> {
+    for cluster_role in [role::PROJECT_OWNER, role::PROJECT_DEV] {
+        cx.prune(&binding_ref(namespace, cluster_role), owner_uid).await?;
+    }
+    Ok(())
 }
 
 /// Closes the door to people.

@@ -10,9 +10,12 @@ use crate::problem::Problem;
 /// it renders, and readers of JSON give up at a depth of 128: without a bound one app would be everybody's trouble.
 const MAX_VALUES: u64 = 5000;
 const MAX_DEPTH: usize = 50;
-/// Most items of a list that a definition of `KubeVela`'s is told. Its own compare each volume with every other: 100 of
-/// them cost it 1.3 s of CPU for one rollout, 800 cost 30 s, and it works for four apps of the cluster at a time.
+/// Most items of all lists together that definitions of `KubeVela`'s are told. Its own compare each volume with every
+/// other, of whatever list: 100 of them cost it 1.3 s of CPU for one rollout, 800 cost 30 s, it works for four apps of the
+/// cluster at a time, and it renders an app that is not healthy again and again.
 const MAX_ITEMS: u32 = 128;
+/// Most bytes of the free forms of an app together. A manifest has a bound of its own.
+const MAX_BYTES: usize = 128 * 1024;
 
 /// How many values there are, and how deep they lie in each other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,17 +69,28 @@ impl Extent {
     }
 }
 
-/// Refuses a list that `KubeVela` would work on for too long. `field` is where the form stands in the app.
-pub(super) fn check_lists(me: &str, field: &str, form: &FreeForm) -> Result<(), Problem> {
-    let items = form.longest_list();
-    if items <= MAX_ITEMS {
-        return Ok(());
+/// Refuses forms that `KubeVela` would work on for too long, or that are too long to be worked on here.
+pub(super) fn check_forms<'a>(me: &str, forms: impl Iterator<Item = &'a FreeForm>) -> Result<(), Problem> {
+    let (items, bytes) = forms.fold((0_u32, 0), |(items, bytes), form| {
+        (items.saturating_add(form.items()), bytes + form.text().len())
+    });
+    if items > MAX_ITEMS {
+        let what = format!(
+            "the lists in spec.source and in the properties of spec.traits hold {items} items together, and at most \
+             {MAX_ITEMS} are taken, because KubeVela compares the items of lists with each other"
+        );
+        return Err(refused(me, what, "shorten the lists, or divide it into several apps"));
     }
-    let what = format!(
-        "{field} holds a list of {items} items, and at most {MAX_ITEMS} are taken, because KubeVela compares the \
-         items of a list with each other"
-    );
-    Err(refused(me, what, "shorten the list, or divide it into several apps"))
+    if bytes > MAX_BYTES {
+        let what = format!(
+            "the parameters in spec.source and the properties of spec.traits have {} KiB together, and at most {} are \
+             taken",
+            bytes / 1024,
+            MAX_BYTES / 1024
+        );
+        return Err(refused(me, what, "keep what is large in a ConfigMap or an image"));
+    }
+    Ok(())
 }
 
 fn refused(me: &str, what: String, fix: &str) -> Problem {
@@ -119,16 +133,29 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_too_long_is_told_with_its_length() {
-        let list = |n: usize| {
-            check_lists("NovaApp n/a", "spec.traits[2].properties", &form(json!({"a": {"b": vec![0; n]}})))
+    fn lists_are_counted_together() {
+        let forms = |lengths: &[usize]| {
+            let forms: Vec<FreeForm> = lengths
+                .iter()
+                .map(|n| form(json!({"a": {"b": vec![0; n / 2]}, "c": vec![0; n - n / 2]})))
+                .collect();
+            check_forms("NovaApp n/a", forms.iter())
         };
-        assert!(list(128).is_ok());
-        let refused = list(129).unwrap_err();
-        assert!(
-            refused.message.starts_with("spec.traits[2].properties holds a list of 129 items"),
-            "{refused:?}"
-        );
-        assert!(refused.fix.contains("shorten the list"), "{refused:?}");
+        assert!(forms(&[128]).is_ok());
+        assert!(forms(&[64, 64]).is_ok());
+        for beyond in [&[129][..], &[64, 65]] {
+            let refused = forms(beyond).unwrap_err();
+            assert!(refused.message.contains("hold 129 items together, and at most 128"), "{refused:?}");
+            assert!(refused.fix.contains("shorten the lists"), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn long_texts_are_counted_together() {
+        let long = |bytes: usize| form(json!({"a": "x".repeat(bytes)}));
+        let check = |forms: &[FreeForm]| check_forms("NovaApp n/a", forms.iter());
+        assert!(check(&[long(60_000), long(60_000)]).is_ok());
+        let refused = check(&[long(70_000), long(70_000)]).unwrap_err();
+        assert!(refused.message.contains("have 136 KiB together, and at most 128"), "{refused:?}");
     }
 }

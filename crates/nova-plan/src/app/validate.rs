@@ -4,7 +4,7 @@ use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
 use nova_api::v1alpha1::{NovaApp, SourceKind, Trait};
 use serde_json::Value;
 
-use super::bounds::{Extent, check_lists};
+use super::bounds::{Extent, check_forms};
 use super::source::{self, Delivery, Target};
 use crate::adapters::vela;
 use crate::child::Owner;
@@ -70,10 +70,10 @@ pub fn validate(app: &NovaApp, refs: &References<'_>) -> Result<ValidApp, Proble
     let absent = || Problem::invalid(stage, &me, format!("spec.source.{} is not set", app.spec.source.kind));
     let source = source::chosen(&app.spec.source).ok_or_else(absent)?;
     // Before anything is made of what the author wrote, and once more when it is known what becomes of it.
-    let traits = written(app, &me)?;
-    let forms = source.free_form();
-    forms.map(|(_, form)| Extent::of_form(form)).unwrap_or_default().and(traits).check(&me)?;
-    forms.map_or(Ok(()), |(field, form)| check_lists(&me, field, form))?;
+    let traits = written(app);
+    let form = source.free_form();
+    check_forms(&me, form.into_iter().chain(app.spec.traits.iter().map(|given| &given.properties)))?;
+    form.map(Extent::of_form).unwrap_or_default().and(traits).check(&me)?;
     let definition_exists = refs.definition_exists;
     let Delivery { component: r#type, properties, version } =
         source.deliver(&Target { me: &me, app: given, namespace, definition_exists })?;
@@ -90,17 +90,10 @@ pub fn validate(app: &NovaApp, refs: &References<'_>) -> Result<ValidApp, Proble
     })
 }
 
-/// Extent of the traits as they are written, if none holds a list that is too long.
-fn written(app: &NovaApp, me: &str) -> Result<Extent, Problem> {
-    for (index, given) in app.spec.traits.iter().enumerate() {
-        check_lists(me, &format!("spec.traits[{index}].properties"), &given.properties)?;
-    }
-    Ok(app
-        .spec
-        .traits
-        .iter()
-        .map(|given| Extent::of_form(&given.properties))
-        .fold(Extent::default(), Extent::and))
+/// Extent of the traits as they are written.
+fn written(app: &NovaApp) -> Extent {
+    let forms = app.spec.traits.iter().map(|given| Extent::of_form(&given.properties));
+    forms.fold(Extent::default(), Extent::and)
 }
 
 fn vela_trait(given: &Trait) -> vela::Trait {
@@ -197,16 +190,18 @@ mod tests {
     }
 
     #[test]
-    fn long_lists_are_refused_by_name_and_number() {
+    fn long_lists_are_refused_by_number_those_of_all_forms_together() {
         let volumes = |n: usize| json!({"image": "a", "volumes": vec![json!({"name": "v"}); n]});
         assert!(validated(template(volumes(128)), json!([])).is_ok());
         let refused = validated(template(volumes(800)), json!([])).unwrap_err();
-        let told = "spec.source.velaTemplate.parameters holds a list of 800 items, and at most 128 are taken";
-        assert!(refused.message.contains(told), "{refused:?}");
+        assert!(
+            refused.message.contains("hold 800 items together, and at most 128 are taken"),
+            "{refused:?}"
+        );
         assert!(refused.is_terminal() && !refused.fix.is_empty(), "{refused:?}");
-        let traits = json!([{"type": "x"}, {"type": "y", "properties": volumes(129)}]);
-        let refused = validated(template(json!({})), traits).unwrap_err();
-        assert!(refused.message.contains("spec.traits[1].properties holds a list of 129"), "{refused:?}");
+        let traits = json!([{"type": "x"}, {"type": "y", "properties": volumes(29)}]);
+        let refused = validated(template(volumes(100)), traits).unwrap_err();
+        assert!(refused.message.contains("hold 129 items together"), "{refused:?}");
     }
 
     #[test]

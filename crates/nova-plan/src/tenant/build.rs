@@ -39,12 +39,13 @@ impl step::Children for Children {
     /// What limits the home namespace comes before the first person may enter it.
     fn steps(self) -> Vec<Step> {
         let Self { capsule, home, manager, quota, objects, network_policies, gitops, bindings } = self;
-        let at = quota.at.clone();
+        let (at, counted) = (quota.at.clone(), objects.at.clone());
         let stage = ConditionType::NamespacesReady;
         let mut steps: Vec<Step> = apply_all(ConditionType::TenantSynced, [capsule]).collect();
         steps.extend(apply_all(stage, [home, manager, quota, objects]));
         steps.extend(apply_all(stage, network_policies));
         steps.push(await_quota(at));
+        steps.push(await_quota(counted));
         steps.extend(apply_all(ConditionType::AccessReady, [gitops]));
         steps.extend(apply_all(ConditionType::AccessReady, bindings));
         steps

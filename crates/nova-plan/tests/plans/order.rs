@@ -90,8 +90,9 @@ fn awaits_count(step: &Step, quota: &ChildRef) -> bool {
     };
     at == quota
         && !is_so(&with(json!({})))
-        && !is_so(&with(json!({"hard": {"a": "1"}})))
-        && is_so(&with(json!({"hard": {"a": "1", "b": "1"}})))
+        && !is_so(&with(json!({"hard": {"a": "1"}, "used": {"a": "0"}})))
+        && !is_so(&with(json!({"hard": {"a": "1", "b": "1"}, "used": {"a": "0"}})))
+        && is_so(&with(json!({"hard": {"a": "1", "b": "1"}, "used": {"a": "0", "b": "0"}})))
 }
 
 /// What has to be there before the first comes into a namespace, as its name says what it is for.
@@ -101,6 +102,10 @@ fn required(namespace: &str, isolation: Isolation) -> Vec<Required> {
     let home = managed == Managed::Home;
     let enforce = if home { "restricted" } else { "baseline" };
     let quota = at(&RESOURCE_QUOTA, QUOTA);
+    let counted = || {
+        let objects = at(&RESOURCE_QUOTA, OBJECTS);
+        Required::new("the wait for the quota of Nova objects", move |step| awaits_count(step, &objects))
+    };
     let mut all = vec![
         Required::child(ChildRef::cluster(&NAMESPACE, namespace), move |body| is_labelled(body, enforce)),
         Required::child(at(&ROLE_BINDING, &binding_name(role::NAMESPACE_MANAGER)), |body| !lets_in(body)),
@@ -123,6 +128,7 @@ fn required(namespace: &str, isolation: Isolation) -> Vec<Required> {
         }));
         let kinds = ["novaprojects", "novasandboxes"];
         all.push(Required::child(at(&RESOURCE_QUOTA, OBJECTS), move |body| bounds(body, &kinds)));
+        all.push(counted());
     } else {
         all.push(Required::child(at(&LIMIT_RANGE, LIMITS), limits_containers));
         let critical = at(&RESOURCE_QUOTA, CRITICAL_PODS);
@@ -133,6 +139,7 @@ fn required(namespace: &str, isolation: Isolation) -> Vec<Required> {
     }
     if let Managed::App(_) = managed {
         all.push(Required::child(at(&RESOURCE_QUOTA, OBJECTS), |body| bounds(body, &["novaapps"])));
+        all.push(counted());
     }
     all
 }

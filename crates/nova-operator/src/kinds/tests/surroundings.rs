@@ -126,7 +126,11 @@ pub fn others_act(world: &World) {
         if at.contains(&format!("/{}/", RESOURCE_QUOTA.plural))
             && object["status"]["hard"] != object["spec"]["hard"]
         {
-            object["status"] = json!({"hard": object["spec"]["hard"], "used": {}});
+            let hard = object["spec"]["hard"].clone();
+            let keys = hard.as_object().into_iter().flatten();
+            let used: serde_json::Map<String, Value> =
+                keys.map(|(key, _)| (key.clone(), json!("0"))).collect();
+            object["status"] = json!({"hard": hard, "used": used});
             world.server.put(&at, object);
         }
     }

@@ -1,7 +1,10 @@
 //! Passes over a `NovaTenant`.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use nova_plan::adapters::capsule;
-use nova_plan::child::{NAMESPACE, ROLE_BINDING};
+use nova_plan::child::{NAMESPACE, RESOURCE_QUOTA, ROLE_BINDING};
 use serde_json::{Value, json};
 
 use super::surroundings::*;
@@ -185,5 +188,39 @@ async fn a_backend_whose_definition_is_gone_holds_up_no_deletion() {
     let lines = world.lines(&tenant()).await;
     assert!(lines.iter().all(|line| !line.contains("capsule.clastix.io/v1beta2")), "{lines:?}");
     assert_eq!(lines.last(), Some(&format!("PATCH {}?{BY}", path(&tenant()))));
+    assert_eq!(world.undeclared_reads(), 0);
+}
+
+/// As on a cluster whose quota controller has not heard of the definitions yet.
+#[tokio::test(start_paused = true)]
+async fn a_quota_that_is_not_counted_is_made_anew_and_nobody_comes_in_before() {
+    let world = world();
+    create(&world, &plan());
+    create(&world, &cluster());
+    create(&world, &tenant());
+    world.pass(&tenant()).await;
+    others_act(&world);
+    let quota = child(&RESOURCE_QUOTA, HOME, "kubenova-objects");
+    let uncounted = |created: Timestamp| {
+        world.server.edit(&quota, |quota| {
+            quota["status"]["used"] = json!({});
+            quota["metadata"]["creationTimestamp"] = json!(created.to_string());
+        });
+        world.watch();
+    };
+    let now = Timestamp::now();
+    uncounted(now);
+    let lines = world.lines(&tenant()).await;
+    assert!(!lines.iter().any(|line| line.contains("kubenova-objects")), "a moment is given: {lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("tenant-owner")), "{lines:?}");
+    assert_eq!(condition(&world, &tenant(), "Ready"), ("False".into(), "Progressing".into()));
+    uncounted(now - Duration::from_secs(6));
+    let mut lines = world.lines(&tenant()).await;
+    world.watch();
+    lines.extend(world.lines(&tenant()).await);
+    let of = lines.iter().filter(|line| line.contains(&quota)).filter_map(|line| line.split(' ').next());
+    assert_eq!(of.collect::<Vec<_>>(), ["GET", "DELETE", "PATCH"], "{lines:?}");
+    settle(&world, &tenant()).await;
+    assert!(is_ready(&world, &tenant()), "{:#}", world.status(&tenant()));
     assert_eq!(world.undeclared_reads(), 0);
 }

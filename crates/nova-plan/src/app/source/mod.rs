@@ -64,8 +64,8 @@ pub(super) trait Deliver {
         None
     }
 
-    /// What the author tells a definition, and where in the app it stands. Its bounds are checked before it is parsed.
-    fn free_form(&self) -> Option<(&'static str, &FreeForm)> {
+    /// What the author tells a definition. Its bounds are checked before it is parsed.
+    fn free_form(&self) -> Option<&FreeForm> {
         None
     }
 

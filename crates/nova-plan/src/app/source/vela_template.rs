@@ -19,8 +19,8 @@ impl Deliver for VelaTemplate {
         Some(&self.template)
     }
 
-    fn free_form(&self) -> Option<(&'static str, &FreeForm)> {
-        Some(("spec.source.velaTemplate.parameters", &self.parameters))
+    fn free_form(&self) -> Option<&FreeForm> {
+        Some(&self.parameters)
     }
 
     fn deliver(&self, to: &Target<'_>) -> Result<Delivery, Problem> {

@@ -120,7 +120,9 @@ impl Cluster {
     pub fn run_quota_controller(&mut self) {
         for (_, quota) in self.children.iter_mut().filter(|(at, _)| at.kind == &RESOURCE_QUOTA) {
             let hard = quota.body.pointer("/spec/hard").cloned().unwrap_or_else(|| json!({}));
-            quota.body["status"] = json!({ "hard": hard });
+            let used: serde_json::Map<String, Value> =
+                hard.as_object().into_iter().flatten().map(|(key, _)| (key.clone(), "0".into())).collect();
+            quota.body["status"] = json!({ "hard": hard, "used": used });
         }
     }
 }
