@@ -42,7 +42,7 @@ pub async fn ensure<K: NovaKind>(
 ) -> Result<(), Interrupt> {
     let (at, owner_uid) = (children.namespace.at.clone(), children.namespace.owner_uid.clone());
     let there = cx.cached(&at).is_some();
-    if tenant.suspended && !(there && !tenancy::asks_for_more(workspace)) {
+    if tenant.suspended && (!there || tenancy::asks_for_more(workspace)) {
         if there {
             cx.apply(ConditionType::NamespacesReady, &children.namespace).await?;
         }
