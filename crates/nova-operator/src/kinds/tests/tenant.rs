@@ -220,6 +220,8 @@ async fn a_quota_that_is_not_counted_is_made_anew_and_nobody_comes_in_before() {
     lines.extend(world.lines(&tenant()).await);
     let of = lines.iter().filter(|line| line.contains(&quota)).filter_map(|line| line.split(' ').next());
     assert_eq!(of.collect::<Vec<_>>(), ["GET", "DELETE", "GET", "PATCH"], "{lines:?}");
+    // Progress is told again after a while.
+    tokio::time::advance(Duration::from_secs(5)).await;
     settle(&world, &tenant()).await;
     assert!(is_ready(&world, &tenant()), "{:#}", world.status(&tenant()));
     assert_eq!(world.undeclared_reads(), 0);
