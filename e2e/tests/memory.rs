@@ -109,7 +109,7 @@ async fn large_objects_cost_the_operator_little_and_deep_ones_do_not_end_it() ->
         told(&world, &format!("large-{n}"), "is not read").await?;
     }
     for n in 0..READ_APPS {
-        told(&world, &format!("read-{n}"), "values").await?;
+        told(&world, &format!("read-{n}"), "items together").await?;
     }
     let (after, peak) = memory(&operator)?;
     let more = after.saturating_sub(before);

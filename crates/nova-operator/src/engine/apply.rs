@@ -127,7 +127,9 @@ impl Cx<'_> {
         // To that very object, so that one deleted meanwhile is not made again by accident.
         let uid = json!(live.text("/metadata/uid"));
         let params = PatchParams::apply(self.key.kind.manager()).force();
-        self.write(stage, &child.at, desired, ("uid", uid), params).await
+        // What is put right is part of it: who tries this and that on a child is in no fight with us.
+        let what = hash(&format!("{desired}{}", state(live)));
+        self.write(stage, &child.at, (desired, what), ("uid", uid), params).await
     }
 
     /// Applies where nothing is. Alone, an apply would merge into what somebody has made a moment ago; no object has this
@@ -139,7 +141,8 @@ impl Cx<'_> {
         desired: Value,
     ) -> Result<CachedObject, Interrupt> {
         let params = PatchParams::apply(self.key.kind.manager());
-        self.write(stage, &child.at, desired, ("resourceVersion", json!("1")), params).await
+        let what = hash(&desired.to_string());
+        self.write(stage, &child.at, (desired, what), ("resourceVersion", json!("1")), params).await
     }
 
     /// Writes a child, unless what is written to it is undone each time: that is not repeated for ever.
@@ -147,11 +150,10 @@ impl Cx<'_> {
         &self,
         stage: ConditionType,
         at: &ChildRef,
-        mut desired: Value,
+        (mut desired, what): (Value, u64),
         (precondition, value): (&str, Value),
         params: PatchParams,
     ) -> Result<CachedObject, Interrupt> {
-        let what = hash(&desired.to_string());
         if let Some(wait) = self.engine.repairs.wait(at, what) {
             return Err(self.contested(stage, at, wait));
         }
@@ -224,6 +226,15 @@ impl Cx<'_> {
         let binding = self.cached(&ChildRef::new(&ROLE_BINDING, &at.namespace, &name));
         binding.is_some_and(|row| row.seen_at().elapsed() < YOUNG)
     }
+}
+
+/// What people can change of an object.
+fn state(live: &Live) -> String {
+    let metadata =
+        ["labels", "annotations", "ownerReferences", "finalizers"].map(|key| &live.body["metadata"][key]);
+    let fields = live.body.as_object().into_iter().flatten();
+    let rest = fields.filter(|(key, _)| !["metadata", "status"].contains(&key.as_str()));
+    format!("{metadata:?}{:?}", rest.collect::<Vec<_>>())
 }
 
 fn tied_to(live: &Live, uid: &str) -> bool {

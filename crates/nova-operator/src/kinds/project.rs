@@ -134,7 +134,7 @@ impl Controller for NovaProject {
             return Ok(());
         }
         if policy == DeletionPolicy::Cascade {
-            workspace::remove_writers(cx, &namespace, uid).await?;
+            workspace::let_nothing_in(cx, &namespace, uid).await?;
         }
         delete_apps(cx, policy, &namespace).await?;
         workspace::remove_people(cx, &namespace, uid).await?;

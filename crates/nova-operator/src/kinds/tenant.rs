@@ -121,7 +121,7 @@ impl Controller for NovaTenant {
         let policy = workspace::deletion_policy(known, |tenant| tenant.spec.deletion_policy);
         let (home, uid) = (name.home(), object.meta().uid.as_str());
         if policy == DeletionPolicy::Cascade {
-            cx.prune(&workspace::binding_ref(&home, role::TENANT_OWNER), uid).await?;
+            workspace::let_nothing_in(cx, &home, uid).await?;
         }
         empty(cx, policy, &name).await?;
         for cluster_role in [role::TENANT_OWNER, role::HOME_READER] {
@@ -195,7 +195,7 @@ async fn empty(cx: &Cx<'_>, policy: DeletionPolicy, name: &TenantName) -> Result
 /// The apps of a project, and what they have made, are gone.
 async fn drain(cx: &Cx<'_>, tenant: &TenantName, project: &CachedNova) -> Result<(), Interrupt> {
     let namespace = app_namespace_of(tenant.as_str(), &project.meta().name);
-    workspace::remove_writers(cx, &namespace, &project.meta().uid).await?;
+    workspace::let_nothing_in(cx, &namespace, &project.meta().uid).await?;
     // The project looks for itself before its namespace goes; this is about the order.
     let quiet = cx.count(Kind::NovaApp, &namespace) == 0
         && cx.children(&vela::APPLICATION, &namespace, "").is_empty();

@@ -10,11 +10,12 @@ use nova_plan::adapters::{capsule, vela};
 use nova_plan::answers::RequestContext;
 use nova_plan::child::{ChildRef, NAMESPACE, Ownership, RESOURCE_QUOTA, ROLE_BINDING, ownership};
 use nova_plan::deletion::{DELETING, foreign_application, waiting};
-use nova_plan::names::{QUOTA, binding_name, finalizer, role};
+use nova_plan::names::{OBJECTS, QUOTA, binding_name, finalizer, role};
 use nova_plan::namespace::Children;
 use nova_plan::tenancy;
 use nova_plan::tenant::ValidTenant;
 use nova_plan::workspace::{capsule_problem, enforced_quota, lack, share_problem};
+use serde_json::{Map, Value, json};
 
 use crate::engine::cached_object::{CachedNova, CachedObject, Known};
 use crate::engine::cx::Cx;
@@ -83,13 +84,20 @@ pub fn quota(cx: &Cx<'_>, namespace: &str) -> Option<NamespaceQuota> {
     enforced_quota(&cx.cached(&ChildRef::new(&RESOURCE_QUOTA, namespace, QUOTA))?.live())
 }
 
-/// Nobody may write Nova objects in a namespace any more: a cascade would never overtake who makes them without end. They
-/// may still look.
-pub async fn remove_writers(cx: &Cx<'_>, namespace: &str, owner_uid: &str) -> Result<(), Interrupt> {
-    for cluster_role in [role::PROJECT_OWNER, role::PROJECT_DEV] {
-        cx.prune(&binding_ref(namespace, cluster_role), owner_uid).await?;
+/// Nobody makes a Nova object in a namespace any more: a cascade would never overtake who makes them without end. What is
+/// there can be changed still, for whoever has to take a finalizer off.
+pub async fn let_nothing_in(cx: &Cx<'_>, namespace: &str, owner_uid: &str) -> Result<(), Interrupt> {
+    let at = ChildRef::new(&RESOURCE_QUOTA, namespace, OBJECTS);
+    let ours = |row: &CachedObject| row.owner_uid() == Some(owner_uid) && !row.deleting();
+    let Some(live) = cx.cached(&at).filter(ours).map(|row| row.live()) else { return Ok(()) };
+    let hard = live.body.pointer("/spec/hard").and_then(Value::as_object).into_iter().flatten();
+    let open: Map<String, Value> =
+        hard.filter(|(_, most)| *most != "0").map(|(key, _)| (key.clone(), json!("0"))).collect();
+    if open.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let version = live.text("/metadata/resourceVersion");
+    cx.merge(&at, &json!({"metadata": {"resourceVersion": version}, "spec": {"hard": open}})).await
 }
 
 /// Closes the door to people.
