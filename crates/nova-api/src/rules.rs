@@ -117,6 +117,12 @@ pub(crate) fn cores() -> Rule {
         .message("must be a number of cores such as 4, '0.5' or 500m")
 }
 
+/// A time to live: hours, minutes or both, at least ten minutes.
+pub(crate) fn ttl() -> Rule {
+    Rule::new("self.matches('^([0-9]{1,4}h)?([0-9]{1,6}m)?$') && self != '' && duration(self) >= duration('10m')")
+        .message("ttl must be a time such as 8h, 90m or 1h30m, and at least 10m")
+}
+
 /// A number of things.
 pub(crate) fn count() -> Rule {
     Rule::new("string(self).matches('^([0-9]{1,6}|[0-9]{1,3}k)$')")

@@ -148,9 +148,9 @@ fn every_kind_is_named_and_listed_as_the_documentation_says() {
     let expected = [
         ("NovaCluster", "ncluster", "Cluster", "Ready Status Capsule KubeVela Age"),
         ("NovaPlan", "nplan", "Cluster", "Ready CPU Memory Pods Tenants Age"),
-        ("NovaTenant", "ntenant", "Cluster", "Ready Status Plan Projects Apps Age Blocked-By"),
+        ("NovaTenant", "ntenant", "Cluster", "Ready Status Plan Projects Apps Age Owners Blocked-By"),
         ("NovaProject", "nproj", "Namespaced", "Ready Status Namespace Apps Age"),
-        ("NovaSandbox", "nsandbox", "Namespaced", "Ready Status Namespace Age"),
+        ("NovaSandbox", "nsandbox", "Namespaced", "Ready Status Namespace Age Expires"),
         ("NovaApp", "napp", "Namespaced", "Ready Status Source Version Healthy Age"),
     ];
     let all = nova_api::crds::all();

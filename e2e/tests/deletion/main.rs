@@ -3,6 +3,7 @@
 mod again;
 mod blocked;
 mod crash;
+mod flood;
 mod hurry;
 mod order;
 mod without_vela;

@@ -60,6 +60,39 @@ async fn nobody_writes_what_is_the_operators() -> Result<()> {
     refused("a dev edits the Application", applications.patch("web", &merge, &Patch::Merge(&hidden)).await)
 }
 
+/// A foreground deletion waits for every object that names what is deleted as its owner.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_holds_up_the_deletion_of_what_is_not_theirs() -> Result<()> {
+    const TENANT: &str = "leech";
+    let (shop, sandbox) = ("tn-leech-app-shop", "tn-leech-sandbox-dev");
+    let world = STAGE.together().await?;
+    world.apply_until_accepted(&quickstart(TENANT)?, PATIENCE).await?;
+    world.ready(TENANT, PATIENCE).await?;
+    let dev = world.plane.client(&Identity::user("dan@leech.example", &["leech-devs"])).await?;
+    let owner = world.plane.client(&Identity::user("alice@leech.example", &[])).await?;
+    let plan = Place::new("NovaPlan", "", "starter").uid(&world).await?;
+    let of_plan = json!({"metadata": {"finalizers": ["example.com/never"], "ownerReferences": [{
+        "apiVersion": "kubenova.io/v1alpha1", "kind": "NovaPlan", "name": "starter", "uid": plan,
+        "blockOwnerDeletion": true}]}});
+    let merge = PatchParams::default();
+    let apps = kind("NovaApp").within(&dev, shop);
+    refused("a NovaApp owned by a plan", apps.patch("web", &merge, &Patch::Merge(&of_plan)).await)?;
+    let mut config_map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "leech"}});
+    config_map["metadata"]["ownerReferences"] = of_plan["metadata"]["ownerReferences"].clone();
+    let config_maps = kind("ConfigMap").within(&dev, sandbox);
+    let made = config_maps.create(&PostParams::default(), &serde_json::from_value(config_map)?).await;
+    refused("a ConfigMap of a sandbox owned by a plan", made)?;
+    let secret = |finalizers: &[&str]| {
+        serde_json::from_value(json!({"apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "leech", "finalizers": finalizers}}))
+    };
+    let secrets = kind("Secret").within(&owner, shop);
+    let made = secrets.create(&PostParams::default(), &secret(&["example.com/never"])?).await;
+    refused("a Secret with a finalizer in a project", made)?;
+    secrets.create(&PostParams::default(), &secret(&[])?).await?;
+    Ok(())
+}
+
 /// Both say so, and neither is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_finalizer_of_a_project_comes_back_and_one_of_a_developers_own_holds_it() -> Result<()> {

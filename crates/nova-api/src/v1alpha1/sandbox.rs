@@ -1,12 +1,15 @@
 //! `NovaSandbox`: a namespace of a tenant in which developers may do as they like. No I/O.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    conditions::time_schema,
     kind::{CoreStatus, nova_kind},
     quantities::{Limits, NamespaceQuota, Quotas},
+    refs::is_default,
     rules,
 };
 
@@ -33,6 +36,7 @@ use crate::{
     printcolumn(name = "Status", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Namespace", type_ = "string", json_path = ".status.namespace"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt", priority = 1),
     validation = rules::name_length("sandbox", 25),
     validation = rules::name_shape("sandbox"),
     validation = rules::name_without_double_hyphen("sandbox")
@@ -47,6 +51,11 @@ pub struct NovaSandboxSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub description: Option<String>,
+    /// How long the sandbox lives, counted from its creation, such as `8h` or `1h30m`, at least `10m`. Then it is deleted, with everything in it. Without it the sandbox stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = rules::ttl())]
+    pub ttl: Option<String>,
     /// The sandbox's own share of the tenant's quota. Without it the sandbox shares what is left with the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quotas: Option<Quotas>,
@@ -67,6 +76,13 @@ pub struct NovaSandboxStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub namespace: Option<String>,
+    /// When the sandbox is deleted, because its time to live is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time_schema")]
+    pub expires_at: Option<Time>,
+    /// Whether that is soon: a tenth of its time to live is left, at most half an hour.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub expires_soon: bool,
     /// Quota of the sandbox's namespace, as the cluster reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<NamespaceQuota>,

@@ -37,6 +37,7 @@ use crate::{
     printcolumn(name = "Projects", type_ = "integer", json_path = ".status.projects"),
     printcolumn(name = "Apps", type_ = "integer", json_path = ".status.apps"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Owners", type_ = "string", json_path = ".status.owners", priority = 1),
     printcolumn(
         name = "Blocked-By",
         type_ = "string",
@@ -122,6 +123,10 @@ pub struct NovaTenantStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub plan: Option<String>,
+    /// Names of the owners, as one text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub owners: Option<String>,
     /// Number of projects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projects: Option<i64>,

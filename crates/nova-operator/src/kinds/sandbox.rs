@@ -1,11 +1,13 @@
 //! `NovaSandbox`: a namespace that developers may edit.
 
+use jiff::Timestamp;
 use nova_api::Kind;
+use nova_api::conditions::Reason;
 use nova_api::v1alpha1::NovaSandbox;
 use nova_plan::adapters::capsule;
 use nova_plan::child::{LIMIT_RANGE, NAMESPACE, NETWORK_POLICY, RESOURCE_QUOTA, ROLE_BINDING};
 use nova_plan::names::{SandboxName, TenantName};
-use nova_plan::sandbox::{self, Observed, References};
+use nova_plan::sandbox::{self, Expiry, Life, Observed, References};
 use nova_plan::tenancy;
 
 use super::wakes::{
@@ -15,6 +17,7 @@ use super::wakes::{
 use super::workspace;
 use crate::engine::cached_object::{CachedNova, Known};
 use crate::engine::cx::Cx;
+use crate::engine::events::EventDraft;
 use crate::engine::interrupt::Interrupt;
 use crate::engine::key::Key;
 use crate::engine::reconcile::Controller;
@@ -46,6 +49,34 @@ fn on_sandbox(change: &Change<'_, CachedNova>, stores: &Stores) -> Vec<Wake> {
     }
 }
 
+/// Deletes a sandbox whose time to live is over, and tells it before.
+async fn live_on(sandbox: &NovaSandbox, cx: &Cx<'_>, observed: &mut Observed) -> Result<(), Interrupt> {
+    let Some(expiry) = Expiry::of(sandbox)? else { return Ok(()) };
+    let Some(row) = cx.get(KIND, &cx.key.namespace, &cx.key.name) else { return Ok(()) };
+    observed.expires = Some(expiry.at);
+    let tell = |kind, note| {
+        let reason = Reason::Expired.as_str().to_owned();
+        cx.engine.events.record(cx.key, row.meta(), &EventDraft { kind, reason, note });
+    };
+    match expiry.life(Timestamp::now()) {
+        Life::Long(wait) => cx.requeue_after(wait),
+        Life::Short(left) => {
+            observed.expires_soon = true;
+            cx.requeue_after(left);
+            if !sandbox.status.as_ref().is_some_and(|status| status.expires_soon) {
+                let fix = "to keep it, make spec.ttl longer or take it out";
+                tell("Warning", format!("it is deleted at {:.0}, with everything in it; {fix}", expiry.at));
+            }
+        }
+        Life::Over => {
+            observed.expires_soon = true;
+            tell("Normal", "its time to live is over: it is deleted".to_owned());
+            cx.cascade::<NovaSandbox>(&[row.clone()]).await?;
+        }
+    }
+    Ok(())
+}
+
 impl Controller for NovaSandbox {
     fn relations(to: &mut Relations) {
         to.owns([&NAMESPACE, &ROLE_BINDING, &LIMIT_RANGE, &RESOURCE_QUOTA, &NETWORK_POLICY])
@@ -65,6 +96,7 @@ impl Controller for NovaSandbox {
 
     async fn ensure(&self, cx: &Cx<'_>, observed: &mut Observed) -> Result<(), Interrupt> {
         observe(cx, observed);
+        live_on(self, cx, observed).await?;
         let tenant = tenancy::surroundings(self, cx)?;
         observed.suspended = tenant.suspended;
         let older = cx.older(workspace::enough(tenant.max_sandboxes));

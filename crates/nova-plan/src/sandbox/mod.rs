@@ -1,10 +1,12 @@
 //! `NovaSandbox`: a namespace that developers may edit. Pure.
 
 mod build;
+mod expiry;
 mod status;
 mod validate;
 
 pub use build::build;
+pub use expiry::{Expiry, Life};
 pub use status::Observed;
 pub use validate::{References, ValidSandbox, validate};
 

@@ -1,6 +1,7 @@
 //! How a sandbox stands. Pure.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use nova_api::v1alpha1::{NamespaceQuota, NovaSandbox, NovaSandboxStatus};
 
 use crate::kind::Plan as _;
@@ -16,6 +17,10 @@ pub struct Observed {
     pub quota: Option<NamespaceQuota>,
     /// Its tenant is suspended.
     pub suspended: bool,
+    /// When its time to live is over.
+    pub expires: Option<Timestamp>,
+    /// That is soon.
+    pub expires_soon: bool,
 }
 
 /// The whole status.
@@ -28,6 +33,8 @@ pub(super) fn status(
     NovaSandboxStatus {
         core: suspended(sandbox, sandbox.core(outcome, now), observed.suspended, now),
         namespace: observed.namespace.clone(),
+        expires_at: observed.expires.map(Time),
+        expires_soon: observed.expires_soon,
         quota: observed.quota.clone(),
     }
 }

@@ -1,8 +1,8 @@
 //! How a tenant stands. Pure.
 
 use jiff::Timestamp;
-use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason};
-use nova_api::v1alpha1::{NovaTenant, NovaTenantStatus, TenantQuota};
+use nova_api::conditions::{BlockerClass, Code, ConditionType, Reason, clip};
+use nova_api::v1alpha1::{NovaTenant, NovaTenantStatus, Subject, TenantQuota};
 
 use super::ValidTenant;
 use crate::adapters::capsule::{self, Answer};
@@ -46,6 +46,7 @@ pub(super) fn status(
     NovaTenantStatus {
         core: suspended(tenant, tenant.core(outcome, now), tenant.spec.suspended, now),
         plan: observed.plan.clone(),
+        owners: owners(&tenant.spec.owners),
         projects: count(observed.projects),
         sandboxes: count(observed.sandboxes),
         apps: count(observed.apps),
@@ -84,6 +85,15 @@ pub fn capsule_problem(
         | (_, Answer::Failed(words) | Answer::Unreadable(words)) => Some(capsule_says(&at, &words)),
         _ => Some(Problem::progress(ConditionType::TenantSynced, &at, "Capsule has not taken it in yet")),
     }
+}
+
+/// Longest list of owners that a column shows.
+const OWNERS: usize = 256;
+
+/// Names of the owners, for a column: it can show no list.
+fn owners(owners: &[Subject]) -> Option<String> {
+    let names: Vec<&str> = owners.iter().map(|owner| owner.name.as_str()).collect();
+    (!names.is_empty()).then(|| clip(&names.join(", "), OWNERS))
 }
 
 fn quota(observed: &Observed) -> Option<TenantQuota> {
