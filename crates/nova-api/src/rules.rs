@@ -119,8 +119,10 @@ pub(crate) fn cores() -> Rule {
 
 /// A time to live: hours, minutes or both, at least ten minutes.
 pub(crate) fn ttl() -> Rule {
-    Rule::new("self.matches('^([0-9]{1,4}h)?([0-9]{1,6}m)?$') && self != '' && duration(self) >= duration('10m')")
-        .message("ttl must be a time such as 8h, 90m or 1h30m, and at least 10m")
+    Rule::new(
+        "self.matches('^([0-9]{1,4}h)?([0-9]{1,6}m)?$') && self != '' && duration(self) >= duration('10m')",
+    )
+    .message("ttl must be a time such as 8h, 90m or 1h30m, and at least 10m")
 }
 
 /// A number of things.

@@ -20,7 +20,12 @@ const TENANT: &str = "dflood";
 const OVERTAKEN: Duration = Duration::from_mins(1);
 
 /// Makes objects of a kind, each with a name of its own, until told to end. Counts those that were taken.
-fn flood(client: &Client, of: &str, namespace: &str, object: fn(usize) -> String) -> (Arc<AtomicUsize>, AbortHandle) {
+fn flood(
+    client: &Client,
+    of: &str,
+    namespace: &str,
+    object: fn(usize) -> String,
+) -> (Arc<AtomicUsize>, AbortHandle) {
     let api = kind(of).within(client, namespace);
     let made = Arc::new(AtomicUsize::new(0));
     let counted = made.clone();
@@ -51,7 +56,10 @@ async fn overtaken(world: &World, place: &Place, made: &AtomicUsize) -> Result<(
     ensure!(before > 0, "nobody makes anything");
     place.delete(world).await?;
     let took = place.gone(world, OVERTAKEN).await?;
-    println!("{place}: {before} made before and {} in all, gone after {took:.1?}", made.load(Ordering::Relaxed));
+    println!(
+        "{place}: {before} made before and {} in all, gone after {took:.1?}",
+        made.load(Ordering::Relaxed)
+    );
     Ok(())
 }
 

@@ -71,7 +71,7 @@ async fn live_on(sandbox: &NovaSandbox, cx: &Cx<'_>, observed: &mut Observed) ->
         Life::Over => {
             observed.expires_soon = true;
             tell("Normal", "its time to live is over: it is deleted".to_owned());
-            cx.cascade::<NovaSandbox>(&[row.clone()]).await?;
+            cx.cascade::<NovaSandbox>(std::slice::from_ref(&row)).await?;
         }
     }
     Ok(())

@@ -40,8 +40,12 @@ impl Expiry {
         };
         let me = title(sandbox);
         let invalid = || {
-            Problem::invalid(ConditionType::DependenciesMet, &me, format!("spec.ttl {ttl:?} is no time such as 8h"))
-                .fix(format!("correct spec.ttl of {me}"))
+            Problem::invalid(
+                ConditionType::DependenciesMet,
+                &me,
+                format!("spec.ttl {ttl:?} is no time such as 8h"),
+            )
+            .fix(format!("correct spec.ttl of {me}"))
         };
         let ttl: SignedDuration = ttl.parse().map_err(|_| invalid())?;
         let at = created.0.checked_add(ttl).map_err(|_| invalid())?;
