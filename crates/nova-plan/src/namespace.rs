@@ -100,20 +100,21 @@ pub(crate) fn await_quota(quota: ChildRef) -> Step {
 /// definition has just come, and looks at all quotas again minutes later only; one that is made anew it looks at once.
 #[must_use]
 pub fn is_uncounted(quota: &Live) -> bool {
-    let keys = |pointer: &str| quota.body.pointer(pointer).and_then(Value::as_object).into_iter().flatten();
-    let within = |pointer: &str, key: &str| keys(pointer).any(|(found, _)| found == key);
-    keys("/spec/hard").all(|(key, _)| within("/status/hard", key))
-        && keys("/spec/hard").any(|(key, _)| !within("/status/used", key))
+    is_whole(quota, "/status/hard") && !is_whole(quota, "/status/used")
 }
 
 /// Every resource of a quota's spec is in its status, with what is used of it: without that the API server refuses
 /// whatever the quota would count, because its status is unknown.
 fn is_enforced(quota: &Live) -> bool {
-    let within = |pointer: &str, key: &String| {
-        quota.body.pointer(pointer).and_then(Value::as_object).is_some_and(|map| map.contains_key(key))
-    };
-    let asked = quota.body.pointer("/spec/hard").and_then(Value::as_object).into_iter().flatten();
-    asked.into_iter().all(|(key, _)| within("/status/hard", key) && within("/status/used", key))
+    is_whole(quota, "/status/hard") && is_whole(quota, "/status/used")
+}
+
+/// Every resource of a quota's spec has an amount in the map at a JSON pointer.
+fn is_whole(quota: &Live, pointer: &str) -> bool {
+    let map = |pointer| quota.body.pointer(pointer).and_then(Value::as_object);
+    let amounts = map(pointer);
+    map("/spec/hard")
+        .is_none_or(|hard| hard.keys().all(|key| amounts.is_some_and(|map| map.contains_key(key))))
 }
 
 /// A subject of a `RoleBinding`, in the field's own form.
