@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::measure::{self, server_cpu};
 use super::observer::{End, Key, Observer};
 use super::report::Bare;
+use super::seen::Meta;
 use super::workload::{self, Kind};
 use super::{PATIENCE, operator::Operator};
 
@@ -52,8 +53,8 @@ impl Template {
         Ok(Self { uid: uid.context("an app without a UID")?, child, status })
     }
 
-    async fn write(&self, write: &Write, client: &Client, key: &Key, uid: &str) -> Result<()> {
-        let body = self.body(write, key, uid)?;
+    async fn write(&self, write: &Write, client: &Client, key: &Key, app: &Meta) -> Result<()> {
+        let body = self.body(write, key, app)?;
         let api = write.kind.api(client, &key.0);
         let patch = if write.apply { Patch::Apply(&body) } else { Patch::Merge(&body) };
         match write.kind {
@@ -73,17 +74,17 @@ impl Template {
         round: usize,
     ) -> Result<Bare> {
         let client = world.plane.operator().await?;
-        let uids = observer.parent_uids();
+        let apps = observer.parent_metas();
         let end = if world.plane.options().vela { End::Running } else { End::Status };
         observer.want(workload::fresh(places, end));
         let cpu = server_cpu(world)?;
         let start = Instant::now();
         workload::each(places, |key| {
-            let (client, uid) = (&client, uids.get(key));
+            let (client, app) = (&client, apps.get(key));
             async move {
-                let uid = uid.context("an app that was not seen")?;
-                self.write(&self.child, client, key, uid).await?;
-                self.write(&self.status, client, key, uid).await
+                let app = app.context("an app that was not seen")?;
+                self.write(&self.child, client, key, app).await?;
+                self.write(&self.status, client, key, app).await
             }
         })
         .await?;
@@ -98,16 +99,23 @@ impl Template {
         })
     }
 
-    /// Body of the status that is written for an app.
-    pub fn status_of(&self, key: &Key, uid: &str) -> Result<Value> {
-        self.body(&self.status, key, uid)
+    /// The status that is written for an app.
+    pub fn status_of(&self, key: &Key, app: &Meta) -> Result<Value> {
+        Ok(self.body(&self.status, key, app)?["status"].take())
     }
 
-    /// A body with the sample's names and UID replaced.
-    fn body(&self, write: &Write, key: &Key, uid: &str) -> Result<Value> {
+    /// A body with the sample's names, UID and version replaced.
+    fn body(&self, write: &Write, key: &Key, app: &Meta) -> Result<Value> {
         let sample = workload::sample();
-        let text = write.body.replace(&self.uid, uid).replace(&sample.0, &key.0).replace(&sample.1, &key.1);
-        serde_json::from_str(&text).context("read a copied write")
+        let text =
+            write.body.replace(&self.uid, &app.uid).replace(&sample.0, &key.0).replace(&sample.1, &key.1);
+        let mut body: Value = serde_json::from_str(&text).context("read a copied write")?;
+        if let Some(version) =
+            body.pointer_mut("/metadata/resourceVersion").filter(|_| write.kind == Kind::App)
+        {
+            *version = app.resource_version.clone().into();
+        }
+        Ok(body)
     }
 }
 

@@ -15,6 +15,9 @@ use tokio::task::JoinSet;
 
 use super::seen::{Child, Meta, Parent};
 
+/// Between two tries to watch a kind whose definition was just made.
+const INITIALIZING: Duration = Duration::from_millis(200);
+
 /// Namespace and name of an app and of its Application.
 pub type Key = (String, String);
 
@@ -189,10 +192,10 @@ impl Observer {
         self.state().parents.get(key).map_or(0, |At(parent, _)| parent.metadata.generation)
     }
 
-    /// UIDs of all `NovaApps`.
-    pub fn parent_uids(&self) -> HashMap<Key, String> {
+    /// Metadata of all `NovaApps`.
+    pub fn parent_metas(&self) -> HashMap<Key, Meta> {
         let state = self.state();
-        state.parents.iter().map(|(key, At(parent, _))| (key.clone(), parent.metadata.uid.clone())).collect()
+        state.parents.iter().map(|(key, At(parent, _))| (key.clone(), parent.metadata.clone())).collect()
     }
 
     /// Image of an Application.
@@ -295,11 +298,20 @@ async fn follow<T: Seen>(client: Client, state: Arc<Mutex<State>>, changed: Arc<
     let mut version = "0".to_owned();
     loop {
         if let Err(error) = once::<T>(&client, &state, &changed, &mut version).await {
+            if is_initializing(&error) {
+                tokio::time::sleep(INITIALIZING).await;
+                continue;
+            }
             lock(&state).failed = Some(format!("{}: {error:#}", T::PATH));
             changed.send_replace(());
             return;
         }
     }
+}
+
+/// Whether the API server has just taken up the kind's definition and asks for a moment.
+fn is_initializing(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 429)
 }
 
 async fn once<T: Seen>(

@@ -142,7 +142,7 @@ impl<'a> Scenario<'a> {
 
     /// Deletes them, whatever else was made beside them, and waits until all are gone.
     pub async fn clear(&self) -> Result<()> {
-        let all: Vec<Key> = self.observer.parent_uids().into_keys().collect();
+        let all: Vec<Key> = self.observer.parent_metas().into_keys().collect();
         workload::delete(&self.world.admin, &all).await?;
         self.observer.empty(PATIENCE).await
     }

@@ -54,21 +54,25 @@ async fn once(scenario: &Scenario<'_>, way: Way, turn: usize) -> Result<PatchCos
     let (first, rest) = scenario.places.split_at(scenario.places.len() / 2);
     let places = if way == Way::Apply { first } else { &rest[..first.len()] };
     let client = scenario.world.plane.operator().await?;
-    let uids = scenario.observer.parent_uids();
+    let apps = scenario.observer.parent_metas();
     let before = server_cpu(&scenario.world)?;
     let start = Instant::now();
     workload::each(places, |key| {
-        let (client, uid) = (&client, uids.get(key));
+        let (client, app) = (&client, apps.get(key));
         async move {
-            let uid = uid.context("an app that was not seen")?;
-            let mut body = scenario.template().status_of(key, uid)?;
-            body["status"]["version"] = json!(format!("turn-{turn}"));
+            let app = app.context("an app that was not seen")?;
+            let mut status = scenario.template().status_of(key, app)?;
+            status["version"] = json!(format!("turn-{turn}"));
             let api = Kind::App.api(client, &key.0);
             let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
             match way {
-                Way::Apply => api.patch_status(&key.1, &params.force(), &Patch::Apply(&body)).await,
+                Way::Apply => {
+                    let body =
+                        json!({"apiVersion": "kubenova.io/v1alpha1", "kind": "NovaApp", "status": status});
+                    api.patch_status(&key.1, &params.force(), &Patch::Apply(&body)).await
+                }
                 Way::Merge => {
-                    let body = json!({"metadata": {"uid": uid}, "status": body["status"]});
+                    let body = json!({"status": status});
                     api.patch_status(&key.1, &params, &Patch::Merge(&body)).await
                 }
             }

@@ -21,7 +21,7 @@ const IMAGE: &str = "nginxinc/nginx-unprivileged";
 const TAG: &str = "1.29";
 
 /// Kind of an object, as far as it is written here.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A `NovaApp`.
     App,

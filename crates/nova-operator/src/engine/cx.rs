@@ -99,13 +99,14 @@ impl Engine {
 
     /// A child has changed.
     pub fn child_changed(&self, kind: &'static ChildKind, change: &Change<'_, CachedObject>, ours: bool) {
-        if !ours
-            && let (Some(_), Some(_)) = (change.old, change.new)
-            && change.status()
-            && let Some(backend) = nova_plan::adapters::backend_of(kind)
-            && self.health.acted(backend)
-        {
-            self.wake(self.routes.of_health(backend, &BTreeSet::new()), false);
+        if !ours && let Some(backend) = nova_plan::adapters::backend_of(kind) {
+            if change.old.is_some() && change.new.is_some() && change.status() {
+                if self.health.acted(backend) {
+                    self.wake(self.routes.of_health(backend, &BTreeSet::new()), false);
+                }
+            } else if change.new.is_some_and(CachedObject::has_status) {
+                self.health.has_worked(backend);
+            }
         }
         self.wake(self.routes.of_child(kind, change, ours, &self.stores), change.listed);
     }

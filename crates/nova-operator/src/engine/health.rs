@@ -52,6 +52,8 @@ struct State {
     outages: BTreeMap<String, Outage>,
     /// When it last acted on any of its objects; none as long as this process has not seen it act.
     acted: Option<Instant>,
+    /// It has acted on some object, maybe before this process began.
+    known: bool,
     /// Objects that wait for it and on which it has not acted for too long.
     unacted: BTreeSet<Key>,
 }
@@ -190,11 +192,23 @@ impl Health {
         over
     }
 
+    /// An object shows that the backend has acted on it some day.
+    pub fn has_worked(&self, backend: &'static Backend) {
+        self.lock().entry(backend.id).or_default().known = true;
+    }
+
+    /// Whether the backend works on what it is given. One that was never seen to act, or is silent about what waits for it,
+    /// has no workers that anybody could take.
+    pub fn at_work(&self, backend: &Backend) -> bool {
+        self.lock().get(backend.id).is_some_and(|state| state.known && state.unacted.is_empty())
+    }
+
     /// The backend has acted on one of its objects. True where it had been silent.
     pub fn acted(&self, backend: &'static Backend) -> bool {
         let mut states = self.lock();
         let state = states.entry(backend.id).or_default();
         state.acted = Some(Instant::now());
+        state.known = true;
         let was_silent = !std::mem::take(&mut state.unacted).is_empty();
         if was_silent {
             tracing::info!(adapter = backend.id, "the backend acts again");
@@ -359,12 +373,17 @@ mod tests {
         let backend = BACKENDS.iter().copied().find(|b| b.silence.is_some()).unwrap();
         let silence = backend.silence.unwrap();
         let since = Instant::now();
+        assert!(!health.at_work(backend));
+        health.has_worked(backend);
+        assert!(health.at_work(backend));
         assert_eq!(health.time_until_silent(backend, since, false), Some(silence));
         assert_eq!(health.time_until_silent(backend, since, true), Some(Duration::ZERO));
         tokio::time::advance(silence).await;
         assert!(health.mark_silent(backend, &key("a")) && !health.mark_silent(backend, &key("b")));
         assert!(!health.waits_no_longer(backend, &key("a")), "b still waits");
+        assert!(!health.at_work(backend));
         assert!(health.acted(backend) && !health.acted(backend));
+        assert!(health.at_work(backend));
         assert_eq!(health.time_until_silent(backend, since, true), Some(silence));
     }
 }

@@ -56,6 +56,11 @@ impl Slots {
         next
     }
 
+    /// Everybody who waits, in any group.
+    pub fn waiting(&self) -> Vec<Key> {
+        self.lock().values().flat_map(|group| group.waiting.iter().cloned()).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Group>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,6 +82,7 @@ mod tests {
             (app("red", "a"), app("red", "b"), app("red", "c"), app("red", "d"));
         assert!(slots.take(&first, 2) && slots.take(&second, 2) && slots.take(&first, 2));
         assert!(!slots.take(&third, 2) && !slots.take(&fourth, 2));
+        assert_eq!(slots.waiting(), [third.clone(), fourth.clone()]);
         assert!(slots.take(&app("blue", "x"), 2));
         assert_eq!(slots.give_back(&first), Some(third.clone()));
         assert!(!slots.take(&fourth, 2), "the third came before");

@@ -34,8 +34,8 @@ const KIND: Kind = Kind::NovaApp;
 const FIRST_RETRY: Duration = Duration::from_secs(15);
 const LAST_RETRY: Duration = Duration::from_mins(10);
 
-/// Apps of one tenant that wait for Vela at once. It works with four workers, and renders some apps for minutes: one
-/// tenant never has them all.
+/// Apps of one tenant that wait for Vela at once while it works. It has four workers, and renders some apps for minutes:
+/// one tenant never has them all.
 const AT_VELA: usize = 3;
 
 /// `<namespace>/<component>` of an app.
@@ -133,7 +133,7 @@ impl Controller for NovaApp {
 /// Where an app is with its place at Vela.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// It did not come that far.
+    /// It did not come that far, or Vela does not work.
     NotNeeded,
     /// It waits for one.
     InLine,
@@ -169,7 +169,8 @@ async fn deliver(
     if project.suspended && is_new && (observed.publish_version.is_some() || asked != told) {
         return Err(tenancy::held(project.owner.tenant.as_deref().unwrap_or_default()).into());
     }
-    if is_new && !cx.engine.slots.take(cx.key, AT_VELA) {
+    let works = cx.engine.health.at_work(&vela::BACKEND);
+    if is_new && works && !cx.engine.slots.take(cx.key, AT_VELA) {
         *place = Place::InLine;
         let message =
             format!("it waits for its turn: KubeVela has {AT_VELA} other apps of the tenant to work on");
@@ -183,7 +184,9 @@ async fn deliver(
         );
     }
     let row = cx.apply(ConditionType::DeliveryReady, &application).await?;
-    *place = Place::Applied;
+    if works {
+        *place = Place::Applied;
+    }
     observe(app, &row, observed);
     let leaves = leaves(cx);
     let workloads = || leaves.iter().filter(|l| l.kind != "Pod");
@@ -272,6 +275,8 @@ fn assess_delivery(
             Some(left) if left.is_zero() => {
                 if health.mark_silent(&vela::BACKEND, cx.key) {
                     cx.engine.wake(cx.engine.routes.of_health(&vela::BACKEND, &[].into()), false);
+                    // It has no workers that anybody could take.
+                    cx.engine.wake(wake(cx.engine.slots.waiting(), When::Background), false);
                 }
                 silent_for = vela::BACKEND.silence.map(|silence| silence.as_secs());
             }

@@ -4,6 +4,8 @@ use nova_plan::adapters::vela;
 use serde_json::{Value, json};
 
 use super::surroundings::*;
+use crate::engine::key::Key;
+use crate::engine::testing::World;
 
 #[tokio::test(start_paused = true)]
 async fn a_new_app_is_two_writes_its_application_and_its_status() {
@@ -61,17 +63,12 @@ async fn an_app_that_is_deleted_is_told_who_holds_it_and_makes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn apps_that_wait_for_vela_take_their_turns() {
-    let world = with_workspace(&project()).await;
-    let names = ["a", "b", "c", "d", "e"];
-    for name in names {
-        create(&world, &key(nova_api::Kind::NovaApp, APPS, name));
-    }
-    let mut applied = 0;
-    for name in names {
-        let lines = world.lines(&key(nova_api::Kind::NovaApp, APPS, name)).await;
-        applied += lines.iter().filter(|line| line.contains("/applications/")).count();
-    }
-    assert_eq!(applied, 3, "one tenant never has all of Vela's workers");
+    let world = with_app().await;
+    assert_eq!(
+        applied(&world, &["a", "b", "c", "d", "e"]).await,
+        3,
+        "one tenant never has all of Vela's workers"
+    );
     world.queued();
     // Vela has acted on the first: the next in turn is woken.
     let first = key(nova_api::Kind::NovaApp, APPS, "a");
@@ -84,6 +81,36 @@ async fn apps_that_wait_for_vela_take_their_turns() {
     assert!(world.queued().contains_key(&key(nova_api::Kind::NovaApp, APPS, "d")));
     let lines = world.lines(&key(nova_api::Kind::NovaApp, APPS, "d")).await;
     assert!(lines.iter().any(|line| line.contains("/applications/d")), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_turn_at_a_vela_that_does_not_work() {
+    let world = with_workspace(&project()).await;
+    assert_eq!(applied(&world, &["a", "b", "c", "d"]).await, 4, "it was never seen");
+    world.server.edit(&child(&vela::APPLICATION, APPS, "a"), |application| {
+        application["status"] = json!({"observedGeneration": 1, "status": "running"});
+    });
+    world.watch();
+    assert_eq!(applied(&world, &["e", "f", "g", "h"]).await, 3, "it works");
+    tokio::time::advance(vela::BACKEND.silence.unwrap()).await;
+    world.queued();
+    world.pass(&key(nova_api::Kind::NovaApp, APPS, "e")).await;
+    let last = key(nova_api::Kind::NovaApp, APPS, "h");
+    assert!(world.queued().contains_key(&last), "it is silent, and who waits for a turn is woken");
+    assert!(world.lines(&last).await.iter().any(|line| line.contains("/applications/h")));
+}
+
+/// Makes apps; returns how many of them got their Application.
+async fn applied(world: &World, names: &[&str]) -> usize {
+    let keys: Vec<Key> = names.iter().map(|name| key(nova_api::Kind::NovaApp, APPS, name)).collect();
+    for key in &keys {
+        create(world, key);
+    }
+    let mut applied = 0;
+    for key in &keys {
+        applied += world.lines(key).await.iter().filter(|line| line.contains("/applications/")).count();
+    }
+    applied
 }
 
 #[tokio::test(start_paused = true)]
