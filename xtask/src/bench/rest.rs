@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use nova_testkit::Entry;
 
 use super::measure::{self, usage};
 use super::operator::{Binary, Operator};
@@ -10,6 +11,8 @@ use super::report::{Idle, Restart};
 use super::scenario::Scenario;
 use super::{PATIENCE, QUIET};
 
+/// Writes without need that are told.
+const TOLD: usize = 5;
 /// How long an idle operator is watched.
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -26,7 +29,7 @@ pub async fn restart(scenario: &Scenario<'_>, binary: &Binary) -> Result<(Operat
     let requests = measure::requests(&scenario.world, mark).await?;
     let restart = Restart {
         ready_seconds: ready.as_secs_f64(),
-        writes: requests.iter().filter(|e| e.is_write()).count(),
+        writes: needless(&requests),
         requests: requests.len(),
         quiet,
         cpu_seconds: used.cpu,
@@ -48,7 +51,17 @@ pub async fn idle(scenario: &Scenario<'_>, operator: &Operator) -> Result<Idle> 
     Ok(Idle {
         cpu_seconds_per_minute: (after.cpu - before.cpu) / minutes,
         requests_per_minute: measure::ratio(requests.len(), 1) / minutes,
-        writes: requests.iter().filter(|e| e.is_write()).count(),
+        writes: needless(&requests),
         memory_mib: after.memory,
     })
+}
+
+/// Number of writes where none was needed; the first of them are told as they come.
+fn needless(requests: &[Entry]) -> usize {
+    let writes: Vec<&Entry> = requests.iter().filter(|e| e.is_write()).collect();
+    for write in writes.iter().take(TOLD) {
+        let body = write.body.as_ref().map(ToString::to_string).unwrap_or_default();
+        eprintln!("    written without need: {} {} {body:.400}", write.verb, write.uri);
+    }
+    writes.len()
 }

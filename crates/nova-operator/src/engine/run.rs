@@ -209,6 +209,7 @@ async fn look_after(engine: &Arc<Engine>, ready: &watch::Sender<bool>) {
     loop {
         tokio::select! {
             _ = tick.tick() => {}
+            () = engine.watches.told() => {}
             // A watch goes on for ever; one that ends and was not ended has panicked, and without it decisions would be
             // blind.
             Some(ended) = tasks.join_next() => match ended {

@@ -141,6 +141,7 @@ async fn watch_store(engine: Arc<Engine>, store: StoreId) {
             let keep = |crd: PartialObjectMeta<CustomResourceDefinition>| Some(definition(crd.metadata));
             let notify = |change: Change<'_, CachedObject>| {
                 if change.facts() {
+                    engine.watches.tell();
                     for kind in engine.routes.of_definition(&change.at.name) {
                         engine.wake_kind(kind);
                     }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nova_plan::cluster::BlindSpot;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::stores::StoreId;
@@ -24,11 +25,14 @@ enum WatchState {
 
 /// The state of every watch.
 #[derive(Debug, Default)]
-pub struct WatchStates(Mutex<BTreeMap<StoreId, WatchState>>);
+pub struct WatchStates {
+    states: Mutex<BTreeMap<StoreId, WatchState>>,
+    news: Notify,
+}
 
 impl WatchStates {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<StoreId, WatchState>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The definition of a kind is not there. True where that is news.
@@ -73,7 +77,21 @@ impl WatchStates {
 
     /// The kind is listed and watched. True where it was not.
     pub fn open(&self, store: StoreId) -> bool {
-        !matches!(self.lock().insert(store, WatchState::Open), Some(WatchState::Open))
+        let news = !matches!(self.lock().insert(store, WatchState::Open), Some(WatchState::Open));
+        if news {
+            self.tell();
+        }
+        news
+    }
+
+    /// Something may have changed for who looks after the watches.
+    pub fn tell(&self) {
+        self.news.notify_one();
+    }
+
+    /// Waits until somebody has told so since the last time. For one who waits.
+    pub async fn told(&self) {
+        self.news.notified().await;
     }
 
     /// Kinds that cannot be seen though they should; a backend's that is not installed is told elsewhere.
