@@ -133,6 +133,7 @@ fn of(figures: &Figures) -> Vec<Verdict> {
     }
     if let Some(mass) = &figures.mass {
         judge("the same while another tenant edits 1,000", EDIT[1], mass.single.p99_ms);
+        judge("of that, from when a watch shows the edit", EDIT[1], mass.single.from_seen_p99_ms);
     }
     if let Some(drift) = &figures.drift {
         judge("repair of an Application, p99, ms", EDIT[0], drift.p99_ms);

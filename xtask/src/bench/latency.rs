@@ -44,6 +44,8 @@ impl Dice {
 /// Milliseconds of each change.
 #[derive(Default)]
 struct Samples {
+    seen: Vec<f64>,
+    from_seen: Vec<f64>,
     child: Vec<f64>,
     status: Vec<f64>,
     own: Vec<f64>,
@@ -52,17 +54,24 @@ struct Samples {
 impl Samples {
     fn add(&mut self, asked: Instant, answered: Instant, done: Done) {
         let ms = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1000.0;
+        self.seen.push(ms(answered, done.edit));
+        // The operator's watch may well be ahead of the bench's.
+        self.from_seen.push(ms(answered.max(done.edit), done.child));
         self.child.push(ms(answered, done.child));
         self.status.push(ms(answered, done.all));
         self.own.push(ms(asked, answered));
     }
 
     fn latency(mut self) -> Latency {
-        for values in [&mut self.child, &mut self.status, &mut self.own] {
+        let Self { seen, from_seen, child, status, own } = &mut self;
+        for values in [seen, from_seen, child, status, own] {
             values.sort_by(f64::total_cmp);
         }
         Latency {
             samples: self.child.len(),
+            seen_p99_ms: percentile(&self.seen, 990),
+            from_seen_p50_ms: percentile(&self.from_seen, 500),
+            from_seen_p99_ms: percentile(&self.from_seen, 990),
             p50_ms: percentile(&self.child, 500),
             p99_ms: percentile(&self.child, 990),
             max_ms: percentile(&self.child, 1000),

@@ -57,6 +57,8 @@ impl Wanted {
 /// When what was wanted was seen.
 #[derive(Clone, Copy, Debug)]
 pub struct Done {
+    /// The generation of the `NovaApp`.
+    pub edit: Instant,
     /// The Application.
     pub child: Instant,
     /// All of it.
@@ -97,6 +99,7 @@ struct At<T>(T, Instant);
 #[derive(Debug)]
 struct Goal {
     wanted: Wanted,
+    edit: Option<Instant>,
     child: Option<Instant>,
     all: Option<Instant>,
 }
@@ -116,6 +119,11 @@ impl State {
     fn judge(&mut self, key: &Key) {
         let Some(goal) = self.goals.get_mut(key).filter(|goal| goal.all.is_none()) else { return };
         let Wanted { image, end, generation, after, not } = &goal.wanted;
+        if let Some(At(parent, at)) = self.parents.get(key)
+            && parent.metadata.generation >= *generation
+        {
+            goal.edit.get_or_insert(*at);
+        }
         let Some(At(child, child_at)) = self.children.get(key) else { return };
         let right = child.spec.components.first().is_some_and(|c| c.properties.image == *image)
             && child.metadata.version() > *after
@@ -223,7 +231,12 @@ impl Observer {
         self.until(&format!("{}/{} is as wanted", key.0, key.1), within, done).await?;
         let state = self.state();
         let goal = state.goals.get(key).context("nothing is wanted of it any more")?;
-        Ok(Done { child: goal.child.context("no child")?, all: goal.all.context("not done")? })
+        let Goal { edit, child, all, .. } = goal;
+        Ok(Done {
+            edit: edit.context("not seen")?,
+            child: child.context("no child")?,
+            all: all.context("not done")?,
+        })
     }
 
     /// Waits until so many apps are there.
@@ -285,7 +298,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 fn add(state: &mut State, wanted: impl IntoIterator<Item = (Key, Wanted)>) {
     for (key, wanted) in wanted {
-        let before = state.goals.insert(key.clone(), Goal { wanted, child: None, all: None });
+        let before = state.goals.insert(key.clone(), Goal { wanted, edit: None, child: None, all: None });
         if before.is_none_or(|goal| goal.all.is_some()) {
             state.open += 1;
         }

@@ -156,6 +156,12 @@ pub struct Idle {
 pub struct Latency {
     /// How many.
     pub samples: usize,
+    /// 99 of 100 changes were seen by the bench's own watch after so long: the API server's part.
+    pub seen_p99_ms: f64,
+    /// Half of the Applications were right so long after that.
+    pub from_seen_p50_ms: f64,
+    /// 99 of 100: the operator's part, its write included.
+    pub from_seen_p99_ms: f64,
     /// Half of the Applications were right after so long.
     pub p50_ms: f64,
     /// 99 of 100.
