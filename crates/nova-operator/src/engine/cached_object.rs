@@ -16,12 +16,19 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::fetched::Fetched;
+use super::fetched::{Fetched, hash};
+use super::packed::{Dictionary, Text};
 
 /// Something in a store: it knows the resource version it was seen at.
 pub trait Versioned: Clone + Send + Sync + 'static {
     /// `metadata.resourceVersion` as a number; versions of one kind can be compared (KEP-5504).
     fn version(&self) -> u64;
+
+    /// The same in less memory, to be kept.
+    #[must_use]
+    fn packed(&self, _dictionary: &mut Dictionary) -> Self {
+        self.clone()
+    }
 }
 
 /// The number in a resource version; 0 for what is not one.
@@ -41,14 +48,26 @@ struct ChildInner {
     seen_at: tokio::time::Instant,
     status_hash: u64,
     content_hash: u64,
-    text: Result<Box<str>, String>,
-    applied: Option<Box<str>>,
+    applied_hash: u64,
+    text: Result<Text, String>,
+    applied: Option<Text>,
     view: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Versioned for CachedObject {
     fn version(&self) -> u64 {
         self.0.version
+    }
+
+    fn packed(&self, dictionary: &mut Dictionary) -> Self {
+        let it = &*self.0;
+        Self(Arc::new(ChildInner {
+            facts: it.facts.clone(),
+            text: it.text.as_ref().map(|text| text.packed(dictionary)).map_err(Clone::clone),
+            applied: it.applied.as_ref().map(|applied| applied.packed(dictionary)),
+            view: OnceLock::new(),
+            ..*it
+        }))
     }
 }
 
@@ -68,8 +87,9 @@ impl CachedObject {
             seen_at: tokio::time::Instant::now(),
             status_hash,
             content_hash,
-            text,
-            applied,
+            applied_hash: applied.as_deref().map_or(0, hash),
+            text: text.map(Text::from),
+            applied: applied.map(Text::from),
             view: OnceLock::new(),
         }))
     }
@@ -125,22 +145,23 @@ impl CachedObject {
     /// True when nothing but status and versions differs from another version of it, what we own of it included.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
-        self.0.content_hash == other.0.content_hash && self.0.applied == other.0.applied
+        self.0.content_hash == other.0.content_hash && self.0.applied_hash == other.0.applied_hash
     }
 
     /// The object, parsed anew; one that cannot be read is empty, and nothing of it is ours.
     #[must_use]
     pub fn live(&self) -> Live {
-        let parse = |text: &str| serde_json::from_str::<Value>(text).ok();
-        let body = self.0.text.as_ref().ok().and_then(|text| parse(text));
-        Live { applied: self.0.applied.as_deref().and_then(parse), body: body.unwrap_or_default() }
+        let parse = |text: &Text| serde_json::from_str::<Value>(&text.get().ok()?).ok();
+        let body = self.0.text.as_ref().ok().and_then(parse);
+        Live { applied: self.0.applied.as_ref().and_then(parse), body: body.unwrap_or_default() }
     }
 
     /// The object as a narrow type, parsed once for each version of it. Each kind is read as one type only.
     pub fn view<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<&T, &str> {
-        let text = self.0.text.as_deref().map_err(String::as_str)?;
+        let text = self.0.text.as_ref().map_err(String::as_str)?;
         let view = self.0.view.get_or_init(|| {
-            let parsed: Result<T, String> = serde_json::from_str(text).map_err(|error| error.to_string());
+            let parse = |text: &str| serde_json::from_str(text).map_err(|error| error.to_string());
+            let parsed: Result<T, String> = text.get().and_then(|text| parse(&text));
             Box::new(parsed)
         });
         match view.downcast_ref::<Result<T, String>>() {
@@ -176,7 +197,7 @@ struct NovaInner {
     version: u64,
     meta: NovaMeta,
     ready: bool,
-    text: Result<Box<str>, String>,
+    text: Result<Text, String>,
     /// Of one whose text is not known.
     status: Option<Box<str>>,
     parsed: OnceLock<Arc<dyn Any + Send + Sync>>,
@@ -207,6 +228,17 @@ impl Versioned for CachedNova {
     fn version(&self) -> u64 {
         self.0.version
     }
+
+    fn packed(&self, dictionary: &mut Dictionary) -> Self {
+        let it = &*self.0;
+        Self(Arc::new(NovaInner {
+            meta: it.meta.clone(),
+            text: it.text.as_ref().map(|text| text.packed(dictionary)).map_err(Clone::clone),
+            status: it.status.clone(),
+            parsed: it.parsed.clone(),
+            ..*it
+        }))
+    }
 }
 
 impl CachedNova {
@@ -218,7 +250,7 @@ impl CachedNova {
         Self(Arc::new(NovaInner {
             version: version_of(&metadata),
             ready,
-            text,
+            text: text.map(Text::from),
             status,
             meta: NovaMeta {
                 namespace: metadata.namespace.unwrap_or_default(),
@@ -250,8 +282,8 @@ impl CachedNova {
     /// the others once for each version.
     pub fn read<K: NovaKind>(&self) -> Result<Arc<K>, String> {
         let parse = || {
-            let text = self.0.text.as_deref().map_err(Clone::clone)?;
-            serde_json::from_str::<K>(text).map(Arc::new).map_err(|error| error.to_string())
+            let text = self.text()?;
+            serde_json::from_str::<K>(&text).map(Arc::new).map_err(|error| error.to_string())
         };
         if K::PLACE == Place::Project {
             return parse();
@@ -264,10 +296,15 @@ impl CachedNova {
         Ok(parsed)
     }
 
+    fn text(&self) -> Result<Cow<'_, str>, String> {
+        self.0.text.as_ref().map_err(Clone::clone)?.get()
+    }
+
     /// A text in it, field by field; also of an object that is not what its kind asks for.
     #[must_use]
     pub fn text_at(&self, path: &[&str]) -> Option<String> {
-        let mut here = self.0.text.as_deref().ok()?;
+        let text = self.text().ok()?;
+        let mut here = &*text;
         for field in path {
             here = raw_field(here, field)?;
         }
@@ -277,11 +314,12 @@ impl CachedNova {
     /// Its status as it is; null where there is none.
     #[must_use]
     pub fn status(&self) -> Value {
-        let status = match self.0.text.as_deref() {
-            Ok(text) => raw_field(text, "status"),
-            Err(_) => self.0.status.as_deref(),
+        let parse = |status: &str| serde_json::from_str(status).ok();
+        let status = match self.text() {
+            Ok(text) => raw_field(&text, "status").and_then(parse),
+            Err(_) => self.0.status.as_deref().and_then(parse),
         };
-        status.and_then(|status| serde_json::from_str(status).ok()).unwrap_or_default()
+        status.unwrap_or_default()
     }
 
     /// Nothing but its metadata is known.

@@ -58,9 +58,20 @@ struct State {
     unacted: BTreeSet<Key>,
 }
 
+/// What is told of a backend that is silent.
+pub const SILENT: &str = "objects wait for it and it does not act: it is busy or away";
+
 /// How every backend is, as far as our own requests and its objects have shown.
-#[derive(Default)]
-pub struct Health(Mutex<BTreeMap<&'static str, State>>);
+pub struct Health {
+    states: Mutex<BTreeMap<&'static str, State>>,
+    began: Instant,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { states: Mutex::default(), began: Instant::now() }
+    }
+}
 
 impl std::fmt::Debug for Health {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -79,7 +90,7 @@ pub struct HealthChange {
 
 impl Health {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, State>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A write for `key` failed because a webhook of the backend did not answer, in the API server's words. Returns the
@@ -131,10 +142,7 @@ impl Health {
     pub fn outage(&self, backend: &Backend) -> Option<String> {
         let states = self.lock();
         let state = states.get(backend.id)?;
-        let silent = || {
-            let silent = !state.unacted.is_empty();
-            silent.then(|| "objects wait for it and it does not act: it is busy or away".to_owned())
-        };
+        let silent = || (!state.unacted.is_empty()).then(|| SILENT.to_owned());
         state.outages.values().next().map(|outage| outage.words.clone()).or_else(silent)
     }
 
@@ -232,6 +240,13 @@ impl Health {
             None => silence.saturating_sub(since.elapsed()),
             Some(acted) => silence.saturating_sub(acted.max(since).elapsed()),
         })
+    }
+
+    /// How long it may still take before this process can say whether the backend is silent; none once it can.
+    pub fn time_until_known(&self, backend: &Backend) -> Option<Duration> {
+        let left = backend.silence?.saturating_sub(self.began.elapsed());
+        let known = self.lock().get(backend.id).is_some_and(|s| s.acted.is_some() || !s.unacted.is_empty());
+        (!known && !left.is_zero()).then_some(left)
     }
 
     /// The backend has been silent for too long about an object. True where that is news.
@@ -373,12 +388,14 @@ mod tests {
         let backend = BACKENDS.iter().copied().find(|b| b.silence.is_some()).unwrap();
         let silence = backend.silence.unwrap();
         let since = Instant::now();
+        assert_eq!(health.time_until_known(backend), Some(silence));
         assert!(!health.at_work(backend));
         health.has_worked(backend);
         assert!(health.at_work(backend));
         assert_eq!(health.time_until_silent(backend, since, false), Some(silence));
         assert_eq!(health.time_until_silent(backend, since, true), Some(Duration::ZERO));
         tokio::time::advance(silence).await;
+        assert_eq!(health.time_until_known(backend), None);
         assert!(health.mark_silent(backend, &key("a")) && !health.mark_silent(backend, &key("b")));
         assert!(!health.waits_no_longer(backend, &key("a")), "b still waits");
         assert!(!health.at_work(backend));

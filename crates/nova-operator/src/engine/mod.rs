@@ -12,6 +12,7 @@ pub mod interrupt;
 pub mod key;
 pub mod log;
 pub mod metrics;
+pub mod packed;
 pub mod queue;
 pub mod reconcile;
 pub mod relations;

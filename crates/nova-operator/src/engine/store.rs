@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::cached_object::Versioned;
 use super::key::ObjectKey;
+use super::packed::Dictionary;
 
 /// A declared index: what is asked for often is kept, never searched for.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ struct Inner<T> {
     removals: BTreeMap<u64, ObjectKey>,
     /// How many lists in a row were older than what is known.
     older: u32,
+    /// What the texts of the rows are compressed against.
+    dictionary: Dictionary,
     /// While a list is under way: what else was learned since it began.
     relist: Option<HashMap<ObjectKey, Learned>>,
 }
@@ -70,6 +73,7 @@ impl<T: Versioned> Store<T> {
             removed: 0,
             removals: BTreeMap::new(),
             older: 0,
+            dictionary: Dictionary::default(),
             relist: None,
         };
         Self { inner: RwLock::new(inner), indexes, listed: watch::Sender::new(false) }
@@ -288,6 +292,7 @@ impl<T: Versioned> Inner<T> {
                 self.indexed.entry((index.name, value)).or_default().insert(at.clone());
             }
         }
+        let row = row.packed(&mut self.dictionary);
         self.rows.insert(at, row);
         old
     }

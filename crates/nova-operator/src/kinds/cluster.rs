@@ -3,7 +3,7 @@
 use kube::api::{Api, PostParams};
 use nova_api::v1alpha1::{NovaCluster, NovaClusterSpec};
 use nova_plan::Plan;
-use nova_plan::adapters::BACKENDS;
+use nova_plan::adapters::{BACKENDS, Backend};
 use nova_plan::answers::RequestContext;
 use nova_plan::cluster::{BackendState, Observed};
 use nova_plan::names::{LOCAL_CLUSTER, MANAGED_BY, label};
@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::wakes::cluster;
 use crate::engine::cached_object::{CachedNova, Known};
 use crate::engine::cx::Cx;
+use crate::engine::health::SILENT;
 use crate::engine::interrupt::Interrupt;
 use crate::engine::reconcile::Controller;
 use crate::engine::relations::{Relations, When, wake};
@@ -45,7 +46,7 @@ impl Controller for NovaCluster {
                 BackendState {
                     backend,
                     missing: cx.missing(backend),
-                    outage: cx.engine.health.outage(backend),
+                    outage: cx.engine.health.outage(backend).or_else(|| told_before(self, backend, cx)),
                     advice: (backend.advice)(&tells),
                 }
             })
@@ -74,4 +75,13 @@ impl Controller for NovaCluster {
             Err(error) => Err(cx.failed(&error, doing, None)),
         }
     }
+}
+
+/// That a backend is silent, if that was told before this process began, and it cannot know better yet.
+fn told_before(cluster: &NovaCluster, backend: &Backend, cx: &Cx<'_>) -> Option<String> {
+    let told = cluster.status.as_ref()?.components.iter().find(|c| c.name == backend.id)?;
+    let silent = told.message.as_deref() == Some(SILENT);
+    let left = cx.engine.health.time_until_known(backend).filter(|_| silent)?;
+    cx.requeue_after(left);
+    Some(SILENT.to_owned())
 }

@@ -1,9 +1,10 @@
 //! Passes over `NovaCluster local`.
 
-use nova_plan::adapters::capsule;
+use nova_plan::adapters::{capsule, vela};
 use serde_json::json;
 
 use super::surroundings::*;
+use crate::engine::health::SILENT;
 use crate::engine::stores::StoreId;
 
 #[tokio::test(start_paused = true)]
@@ -21,6 +22,27 @@ async fn the_cluster_is_made_where_it_is_absent_and_no_other() {
     assert_eq!(lines, [format!("PATCH {}/status?fieldManager=kubenova/cluster", path(&cluster()))]);
     assert_eq!(world.lines(&cluster()).await, Vec::<String>::new());
     assert_eq!(world.undeclared_reads(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silence_that_was_told_before_a_restart_holds_until_it_is_known_better() {
+    let world = with(&cluster()).await;
+    world.pass(&cluster()).await;
+    world.server.edit(&path(&cluster()), |cluster| {
+        for component in cluster["status"]["components"].as_array_mut().unwrap() {
+            if component["name"] == json!(vela::BACKEND.id) {
+                *component = json!({"name": vela::BACKEND.id, "ready": false, "message": SILENT});
+            }
+        }
+    });
+    world.watch();
+    world.pass(&cluster()).await;
+    assert_eq!(condition(&world, &cluster(), "Ready").0, "False");
+    let components = world.status(&cluster())["components"].to_string();
+    assert!(components.contains(SILENT), "{components}");
+    tokio::time::advance(vela::BACKEND.silence.unwrap()).await;
+    world.pass(&cluster()).await;
+    assert!(is_ready(&world, &cluster()), "nothing waits for it");
 }
 
 #[tokio::test(start_paused = true)]
