@@ -173,7 +173,7 @@ impl Bench {
 async fn optimised() -> Result<()> {
     let here = std::env::current_dir().context("find the present folder")?;
     let mut command = cargo();
-    command.args(["run", "--release", "--locked", "--package", "xtask", "--manifest-path"]);
+    command.args(["run", "--profile", "bench", "--locked", "--package", "xtask", "--manifest-path"]);
     command.arg(root().join("Cargo.toml")).arg("--").args(std::env::args_os().skip(1));
     // Paths among the arguments are meant from here.
     let done = command.current_dir(here).status().await.context("run cargo")?;

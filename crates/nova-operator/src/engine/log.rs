@@ -2,6 +2,7 @@
 //! log.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ const FIRST_PAUSE: Duration = Duration::from_mins(1);
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
 struct Told {
-    what: (&'static str, String),
+    /// Equal for equal failures.
+    what: u64,
     at: Instant,
     pause: Duration,
     times: u32,
@@ -28,7 +30,9 @@ pub struct FailureLog(Mutex<HashMap<Key, Told>>);
 impl FailureLog {
     /// Logs a failure, if it is time to. True when it was logged.
     pub fn failed(&self, key: &Key, problem: &Problem) -> bool {
-        let what = (problem.reason.as_str(), format!("{}: {}", problem.object, problem.message));
+        let mut hasher = DefaultHasher::new();
+        (problem.reason.as_str(), &problem.object, &problem.message).hash(&mut hasher);
+        let what = hasher.finish();
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = told.get_mut(key).filter(|told| told.what == what);
         let times = if let Some(told) = known {

@@ -121,8 +121,8 @@ mod tests {
         let mut dictionary = Dictionary::default();
         for n in 0..1000_u64 {
             // Nothing of one is in another.
-            let noise: String = (0..200).map(|i| format!("{:x}", (n * 977 + i * 131).pow(3))).collect();
-            let _ = Text::Plain(noise.into()).packed(&mut dictionary);
+            let noise: Vec<String> = (0..200).map(|i| ((n * 977 + i * 131).pow(3)).to_string()).collect();
+            let _ = Text::Plain(noise.concat().into()).packed(&mut dictionary);
         }
         assert!(dictionary.0.len() <= DICTIONARY);
     }

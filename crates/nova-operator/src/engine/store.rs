@@ -29,8 +29,8 @@ pub struct Store<T: 'static> {
 #[derive(Debug)]
 struct Inner<T> {
     rows: BTreeMap<ObjectKey, T>,
-    /// Keys by index and value.
-    indexed: BTreeMap<(&'static str, String), BTreeSet<ObjectKey>>,
+    /// Index, value and key of each object in an index.
+    indexed: BTreeSet<(&'static str, String, ObjectKey)>,
     /// Version of the latest deletion seen.
     removed: u64,
     /// Latest deletions seen, by version.
@@ -69,7 +69,7 @@ impl<T: Versioned> Store<T> {
     pub fn new(indexes: &'static [Index<T>]) -> Self {
         let inner = Inner {
             rows: BTreeMap::new(),
-            indexed: BTreeMap::new(),
+            indexed: BTreeSet::new(),
             removed: 0,
             removals: BTreeMap::new(),
             older: 0,
@@ -145,10 +145,9 @@ impl<T: Versioned> Store<T> {
     #[must_use]
     pub fn indexed(&self, index: &'static str, value: &str) -> Vec<(ObjectKey, T)> {
         let inner = self.read();
-        let keys = inner.indexed.get(&(index, value.to_owned()));
-        let rows =
-            keys.into_iter().flatten().filter_map(|at| Some((at.clone(), inner.rows.get(at)?.clone())));
-        rows.collect()
+        let from = (index, value.to_owned(), ObjectKey::default());
+        let found = inner.indexed.range(from..).take_while(|(i, v, _)| *i == index && v == value);
+        found.filter_map(|(.., at)| Some((at.clone(), inner.rows.get(at)?.clone()))).collect()
     }
 
     /// How many objects have a value in an index that begins with `prefix` and comes before that of `mine`, or the same
@@ -162,11 +161,8 @@ impl<T: Versioned> Store<T> {
         at_most: usize,
     ) -> usize {
         let inner = self.read();
-        let before = inner
-            .indexed
-            .range((index, prefix.to_owned())..=(index, value.to_owned()))
-            .flat_map(|((_, found), keys)| keys.iter().map(move |at| (found, at)));
-        before.take_while(|(found, at)| (found.as_str(), *at) < (value, mine)).take(at_most).count()
+        let from = (index, prefix.to_owned(), ObjectKey::default());
+        inner.indexed.range(from..(index, value.to_owned(), mine.clone())).take(at_most).count()
     }
 
     /// Takes in what a watch or a write of ours has shown. Returns what was there before, or `Err` when this is not newer
@@ -184,7 +180,7 @@ impl<T: Versioned> Store<T> {
         if let Some(relist) = &mut inner.relist {
             relist.insert(at.clone(), Learned::Put);
         }
-        Ok(inner.insert(self.indexes, at.clone(), row))
+        Ok(inner.insert(self.indexes, at.clone(), &row))
     }
 
     /// Takes out what was deleted at a version, unless something newer is known by then.
@@ -254,7 +250,7 @@ impl<T: Versioned> Store<T> {
                 continue;
             }
             if inner.rows.get(&at).is_none_or(|known| known.version() != row.version()) {
-                let old = inner.insert(self.indexes, at.clone(), row.clone());
+                let old = inner.insert(self.indexes, at.clone(), &row);
                 changes.push((at, old, Some(row)));
             }
         }
@@ -285,11 +281,11 @@ impl<T: Versioned> Inner<T> {
             || self.removals.iter().any(|(version, at)| is_newer(at, *version))
     }
 
-    fn insert(&mut self, indexes: &'static [Index<T>], at: ObjectKey, row: T) -> Option<T> {
+    fn insert(&mut self, indexes: &'static [Index<T>], at: ObjectKey, row: &T) -> Option<T> {
         let old = self.take(indexes, &at);
         for index in indexes {
-            if let Some(value) = (index.value)(&at, &row) {
-                self.indexed.entry((index.name, value)).or_default().insert(at.clone());
+            if let Some(value) = (index.value)(&at, row) {
+                self.indexed.insert((index.name, value, at.clone()));
             }
         }
         let row = row.packed(&mut self.dictionary);
@@ -300,13 +296,8 @@ impl<T: Versioned> Inner<T> {
     fn take(&mut self, indexes: &'static [Index<T>], at: &ObjectKey) -> Option<T> {
         let old = self.rows.remove(at)?;
         for index in indexes {
-            let Some(value) = (index.value)(at, &old) else { continue };
-            let entry = (index.name, value);
-            if let Some(keys) = self.indexed.get_mut(&entry) {
-                keys.remove(at);
-                if keys.is_empty() {
-                    self.indexed.remove(&entry);
-                }
+            if let Some(value) = (index.value)(at, &old) {
+                self.indexed.remove(&(index.name, value, at.clone()));
             }
         }
         Some(old)
