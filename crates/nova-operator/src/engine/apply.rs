@@ -213,7 +213,7 @@ impl Cx<'_> {
     fn record_own_write(&self, at: &ChildRef, object: Fetched) -> CachedObject {
         let (key, row) = (ObjectKey::of(&object), CachedObject::new(object));
         // A watch may have been faster, which is as good; its echo of this will wake nobody.
-        if let Ok(old) = self.engine.stores.children(at.kind).upsert_if_newer(&key, row.clone()) {
+        if let Ok(old) = self.engine.stores.children(at.kind).upsert_if_newer(&key, &row) {
             let change = Change { at: &key, old: old.as_ref(), new: Some(&row), listed: false };
             self.engine.child_changed(at.kind, &change, true);
         }

@@ -166,7 +166,7 @@ impl Cx<'_> {
     fn record_own_write_of<K: NovaKind>(&self, written: Fetched, finalizers: Option<&[String]>) -> bool {
         let (at, new) = (ObjectKey::of(&written), CachedNova::new(written));
         let store = self.engine.stores.nova(K::ID);
-        if let Ok(old) = store.upsert_if_newer(&at, new.clone()) {
+        if let Ok(old) = store.upsert_if_newer(&at, &new) {
             self.engine.stores.record_owner(&Key::of(K::ID, &at), old.as_ref(), Some(&new));
             let change = Change { at: &at, old: old.as_ref(), new: Some(&new), listed: false };
             let only_ours = finalizers.is_some_and(|set| set == new.meta().finalizers)

@@ -170,7 +170,7 @@ impl<T: Versioned> Store<T> {
     ///
     /// What is not known and older than a deletion that was seen may be what was deleted: the answer to a write can
     /// arrive after the watch has told of the end. A watch brings it again if it is alive.
-    pub fn upsert_if_newer(&self, at: &ObjectKey, row: T) -> Result<Option<T>, ()> {
+    pub fn upsert_if_newer(&self, at: &ObjectKey, row: &T) -> Result<Option<T>, ()> {
         let mut inner = self.write();
         match inner.rows.get(at) {
             Some(known) if known.version() >= row.version() => return Err(()),
@@ -180,7 +180,7 @@ impl<T: Versioned> Store<T> {
         if let Some(relist) = &mut inner.relist {
             relist.insert(at.clone(), Learned::Put);
         }
-        Ok(inner.insert(self.indexes, at.clone(), &row))
+        Ok(inner.insert(self.indexes, at.clone(), row))
     }
 
     /// Takes out what was deleted at a version, unless something newer is known by then.

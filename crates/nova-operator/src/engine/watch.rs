@@ -240,7 +240,7 @@ async fn watch<K, T>(
                     reopened(engine, id);
                     let at = ObjectKey::of(&object);
                     let Some(row) = keep(object) else { continue };
-                    if let Ok(old) = store.upsert_if_newer(&at, row.clone()) {
+                    if let Ok(old) = store.upsert_if_newer(&at, &row) {
                         notify(Change { at: &at, old: old.as_ref(), new: Some(&row), listed: false });
                     }
                 }

@@ -181,7 +181,7 @@ impl World {
             }
         }
         for (at, row) in rows {
-            if let Ok(old) = store.upsert_if_newer(&at, row.clone()) {
+            if let Ok(old) = store.upsert_if_newer(&at, &row) {
                 changed(Change { at: &at, old: old.as_ref(), new: Some(&row), listed: false });
             }
         }

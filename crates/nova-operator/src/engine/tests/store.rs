@@ -155,7 +155,7 @@ impl Model {
                     }
                     self.answered.insert(at);
                 }
-                let taken = self.store.upsert_if_newer(&key(at), row.clone());
+                let taken = self.store.upsert_if_newer(&key(at), &row);
                 if let Ok(old) = taken {
                     assert_eq!(old, known, "what was there before is told");
                 }
@@ -192,7 +192,7 @@ impl Model {
 
     fn tell(&mut self, event: Event) {
         match event {
-            Event::Put(at, row) => drop(self.store.upsert_if_newer(&key(at), row)),
+            Event::Put(at, row) => drop(self.store.upsert_if_newer(&key(at), &row)),
             Event::Gone(at, version) => {
                 self.store.remove(&key(at), version);
                 self.ended.insert(at, version);
@@ -306,17 +306,17 @@ fn row(version: u64) -> Row {
 #[test]
 fn the_answer_to_a_write_that_comes_after_the_end_of_its_object_does_not_bring_it_back() {
     let store = Store::new(INDEXES);
-    store.upsert_if_newer(&key(0), row(1)).unwrap();
+    store.upsert_if_newer(&key(0), &row(1)).unwrap();
     assert!(store.remove(&key(0), 2).is_some());
-    assert!(store.upsert_if_newer(&key(0), row(1)).is_err());
+    assert!(store.upsert_if_newer(&key(0), &row(1)).is_err());
     assert_eq!(store.len(), 0);
-    assert!(store.upsert_if_newer(&key(0), row(3)).is_ok(), "made anew");
+    assert!(store.upsert_if_newer(&key(0), &row(3)).is_ok(), "made anew");
 }
 
 #[test]
 fn an_older_list_is_refused_and_what_was_learned_meanwhile_is_no_sign_of_one() {
     let store = Store::new(INDEXES);
-    store.upsert_if_newer(&key(0), row(10)).unwrap();
+    store.upsert_if_newer(&key(0), &row(10)).unwrap();
     let list = |version| BTreeMap::from([(key(0), row(version))]);
     store.begin_relist();
     assert_eq!(store.finish_relist(list(5)), Err(Older), "an object is older");
@@ -332,7 +332,7 @@ fn an_older_list_is_refused_and_what_was_learned_meanwhile_is_no_sign_of_one() {
     assert!(store.finish_relist(list(13)).is_ok(), "made anew");
 
     store.begin_relist();
-    store.upsert_if_newer(&key(0), row(15)).unwrap();
+    store.upsert_if_newer(&key(0), &row(15)).unwrap();
     assert_eq!(store.finish_relist(list(13)), Ok(Vec::new()), "written by us after the list");
     assert_eq!(store.get("n", "o0"), Some(row(15)));
 }
@@ -340,17 +340,17 @@ fn an_older_list_is_refused_and_what_was_learned_meanwhile_is_no_sign_of_one() {
 #[test]
 fn older_lists_again_and_again_turn_back_what_was_not_learned_since_they_began_and_nothing_else() {
     let store = Store::new(INDEXES);
-    store.upsert_if_newer(&key(0), row(10)).unwrap();
+    store.upsert_if_newer(&key(0), &row(10)).unwrap();
     let list = BTreeMap::from([(key(0), row(5)), (key(2), row(6))]);
     for _ in 0..2 {
         store.begin_relist();
         assert_eq!(store.finish_relist(list.clone()), Err(Older));
     }
     store.begin_relist();
-    store.upsert_if_newer(&key(2), row(11)).unwrap();
+    store.upsert_if_newer(&key(2), &row(11)).unwrap();
     let changes = store.finish_relist(list).unwrap();
     assert_eq!(changes, [(key(0), Some(row(10)), Some(row(5)))], "a restored etcd");
     assert_eq!(store.get("n", "o1"), Some(row(11)), "written meanwhile");
     assert!(store.is_listed());
-    assert!(store.upsert_if_newer(&key(4), row(7)).is_ok(), "versions go on from the list");
+    assert!(store.upsert_if_newer(&key(4), &row(7)).is_ok(), "versions go on from the list");
 }
