@@ -144,7 +144,7 @@ impl Bench {
         let operators = if self.operators.is_empty() { vec![built().await?] } else { self.operators };
         let scenarios =
             self.no_vela.iter().map(|n| (n.0, false)).chain(self.vela.iter().map(|n| (n.0, true)));
-        let mut figures = Vec::new();
+        let (mut figures, mut outcome) = (Vec::new(), Ok(()));
         for (count, vela) in scenarios.filter(|(count, _)| *count > 0) {
             eprintln!("{count} apps, Vela {} …", if vela { "on" } else { "off" });
             let plan = Plan {
@@ -154,9 +154,15 @@ impl Bench {
                 rounds: usize::from(self.rounds),
                 parts: &self.only,
             };
-            let found = Box::pin(plan.run()).await.with_context(|| format!("{count} apps"))?;
-            figures.extend(found);
+            match Box::pin(plan.run()).await {
+                Ok(found) => figures.extend(found),
+                Err(error) => {
+                    outcome = Err(error.context(format!("{count} apps")));
+                    break;
+                }
+            }
         }
+        // What was measured before something failed took minutes.
         let memory = goals::memory(&figures);
         let verdicts = goals::verdicts(&figures);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -165,7 +171,7 @@ impl Bench {
             Output::Text => print!("{}", report.text()),
             Output::Json => println!("{}", serde_json::to_string_pretty(&report).context("write JSON")?),
         }
-        Ok(())
+        outcome
     }
 }
 

@@ -36,3 +36,10 @@ app.kubernetes.io/component: operator
   resources: [horizontalpodautoscalers]
   verbs: [get, list, watch]
 {{- end }}
+
+{{/* CEL: who asks is a person, or a ServiceAccount of a tenant. */}}
+{{- define "kubenova.byTenant" -}}
+!request.userInfo.username.startsWith('system:') ||
+request.userInfo.username.startsWith('system:serviceaccount:tn-') ||
+request.userInfo.username.startsWith('system:serviceaccount:kubenova-grants:')
+{{- end }}
