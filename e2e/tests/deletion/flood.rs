@@ -11,7 +11,7 @@ use kube::Client;
 use kube::api::PostParams;
 use nova_testkit::{Identity, Manifests};
 use serde_json::json;
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 
 use crate::{PATIENCE, STAGE, project, shop, tenant};
 
@@ -21,25 +21,29 @@ const OVERTAKEN: Duration = Duration::from_mins(1);
 
 /// Makes objects of a kind, each with a name of its own, until told to end. Counts those that were taken.
 fn flood(
+    floods: &mut JoinSet<()>,
     client: &Client,
     of: &str,
     namespace: &str,
     object: fn(usize) -> String,
-) -> (Arc<AtomicUsize>, AbortHandle) {
+) -> Arc<AtomicUsize> {
     let api = kind(of).within(client, namespace);
     let made = Arc::new(AtomicUsize::new(0));
     let counted = made.clone();
-    let task = tokio::spawn(async move {
+    floods.spawn(async move {
         for n in 0.. {
             let Ok(manifests) = Manifests::from_yaml(&object(n), "default") else { return };
             for object in manifests.objects() {
-                if api.create(&PostParams::default(), object).await.is_ok() {
-                    counted.fetch_add(1, Ordering::Relaxed);
+                match api.create(&PostParams::default(), object).await {
+                    Ok(_) => drop(counted.fetch_add(1, Ordering::Relaxed)),
+                    Err(kube::Error::Api(_)) => {}
+                    // A client that has ended answers without a pause, and nobody could end the loop.
+                    Err(_) => return,
                 }
             }
         }
     });
-    (made, task.abort_handle())
+    made
 }
 
 fn app(n: usize) -> String {
@@ -71,15 +75,15 @@ async fn a_cascade_overtakes_whoever_makes_objects_without_end() -> Result<()> {
     let dev = world.plane.client(&Identity::user("dan@dflood.example", &["dflood-devs"])).await?;
     let owner = world.plane.client(&Identity::user("alice@dflood.example", &[])).await?;
 
-    let (made, loops) = flood(&dev, "NovaApp", &shop(TENANT), app);
-    let (projects, more) = flood(&owner, "NovaProject", "tn-dflood", another_project);
+    let mut floods = JoinSet::new();
+    let made = flood(&mut floods, &dev, "NovaApp", &shop(TENANT), app);
+    let projects = flood(&mut floods, &owner, "NovaProject", "tn-dflood", another_project);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let deleted = async {
         overtaken(&world, &project(TENANT), &made).await?;
         overtaken(&world, &tenant(TENANT), &projects).await
     };
     let deleted = deleted.await;
-    loops.abort();
-    more.abort();
+    floods.shutdown().await;
     deleted
 }
