@@ -35,7 +35,9 @@ fn flood(
             let Ok(manifests) = Manifests::from_yaml(&object(n), "default") else { return };
             for object in manifests.objects() {
                 match api.create(&PostParams::default(), object).await {
-                    Ok(_) => drop(counted.fetch_add(1, Ordering::Relaxed)),
+                    Ok(_) => {
+                        counted.fetch_add(1, Ordering::Relaxed);
+                    }
                     Err(kube::Error::Api(_)) => {}
                     // A client that has ended answers without a pause, and nobody could end the loop.
                     Err(_) => return,

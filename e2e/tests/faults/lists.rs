@@ -116,7 +116,7 @@ async fn an_older_list_brings_nothing_back() -> Result<()> {
         let operator = stage.operator().await?;
         let film = Film::start(&world.admin, &e2e::object::all(&["Application"])).await?;
         for tag in ["second", "third"] {
-            takes_effect(world, NAME, "web", tag, HEALS).await?;
+            takes_effect(world, NAME, "web", tag, SERVED).await?;
         }
         apps(world, NAME).delete("doomed", &DeleteParams::default()).await?;
         for (what, api) in [("app", apps(world, NAME)), ("Application", applications(world, NAME))] {

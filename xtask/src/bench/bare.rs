@@ -110,8 +110,8 @@ impl Template {
         let text =
             write.body.replace(&self.uid, &app.uid).replace(&sample.0, &key.0).replace(&sample.1, &key.1);
         let mut body: Value = serde_json::from_str(&text).context("read a copied write")?;
-        if let Some(version) =
-            body.pointer_mut("/metadata/resourceVersion").filter(|_| write.kind == Kind::App)
+        if write.kind == Kind::App
+            && let Some(version) = body.pointer_mut("/metadata/resourceVersion")
         {
             *version = app.resource_version.clone().into();
         }

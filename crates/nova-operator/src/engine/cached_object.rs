@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::fetched::{Fetched, hash};
+use super::fetched::Fetched;
 use super::packed::{Dictionary, Text};
 
 /// Something in a store: it knows the resource version it was seen at.
@@ -48,7 +48,6 @@ struct ChildInner {
     seen_at: tokio::time::Instant,
     status_hash: u64,
     content_hash: u64,
-    applied_hash: u64,
     text: Result<Text, String>,
     applied: Option<Text>,
     view: OnceLock<Box<dyn Any + Send + Sync>>,
@@ -87,7 +86,6 @@ impl CachedObject {
             seen_at: tokio::time::Instant::now(),
             status_hash,
             content_hash,
-            applied_hash: applied.as_deref().map_or(0, hash),
             text: text.map(Text::from),
             applied: applied.map(Text::from),
             view: OnceLock::new(),
@@ -145,7 +143,7 @@ impl CachedObject {
     /// True when nothing but status and versions differs from another version of it, what we own of it included.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
-        self.0.content_hash == other.0.content_hash && self.0.applied_hash == other.0.applied_hash
+        self.0.content_hash == other.0.content_hash
     }
 
     /// The object, parsed anew; one that cannot be read is empty, and nothing of it is ours.

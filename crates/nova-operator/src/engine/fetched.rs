@@ -35,7 +35,7 @@ pub struct Fetched {
     pub status: Option<Box<str>>,
     /// Equal for equal `status`; 0 where there is none.
     pub status_hash: u64,
-    /// Equal where nothing differs but `status` and versions.
+    /// Equal where nothing differs but `status` and versions, `applied` included.
     pub content_hash: u64,
 }
 
@@ -76,7 +76,7 @@ impl Fetched {
         };
         // An empty status, as the API server shows where there is none yet, counts as none.
         let status_hash = status.filter(|status| *status != "{}").map_or(0, hash);
-        let content_hash = content_hash(&top, &meta)?;
+        let content_hash = content_hash(&top, &meta, applied.as_deref())?;
         let kept = join(
             top.iter()
                 .map(|(key, value)| (key, if *key == "metadata" { meta.as_str() } else { value.get() })),
@@ -101,10 +101,11 @@ fn join<'a>(fields: impl Iterator<Item = (&'a Cow<'a, str>, &'a str)>) -> Result
     Ok(text)
 }
 
-/// Of everything but `status` and what changes with each write.
-fn content_hash(top: &Fields<'_>, metadata: &str) -> Result<u64, serde_json::Error> {
+/// Of everything but `status` and what changes with each write, and of what is ours.
+fn content_hash(top: &Fields<'_>, metadata: &str, applied: Option<&str>) -> Result<u64, serde_json::Error> {
     let meta: Fields<'_> = serde_json::from_str(metadata)?;
     let mut hasher = DefaultHasher::new();
+    applied.hash(&mut hasher);
     for (key, value) in meta.iter().filter(|(key, _)| !["resourceVersion", "generation"].contains(&&***key)) {
         (key, value.get()).hash(&mut hasher);
     }

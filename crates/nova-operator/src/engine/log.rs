@@ -2,13 +2,13 @@
 //! log.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nova_plan::Problem;
 use tokio::time::Instant;
 
+use super::fetched::hash;
 use super::key::Key;
 
 /// The same failure is told again after this, then after twice as long, and so on.
@@ -30,9 +30,7 @@ pub struct FailureLog(Mutex<HashMap<Key, Told>>);
 impl FailureLog {
     /// Logs a failure, if it is time to. True when it was logged.
     pub fn failed(&self, key: &Key, problem: &Problem) -> bool {
-        let mut hasher = DefaultHasher::new();
-        (problem.reason.as_str(), &problem.object, &problem.message).hash(&mut hasher);
-        let what = hasher.finish();
+        let what = hash(&format!("{}: {}: {}", problem.reason.as_str(), problem.object, problem.message));
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = told.get_mut(key).filter(|told| told.what == what);
         let times = if let Some(told) = known {
